@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! slipstream boots a CoreOS bootimage straight into the node image.
+//!
+//! The modules stand in the order in which an image passes through them: [`request`], [`source`], [`oci`], [`stream`],
+//! [`import`], [`ostree`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened.
+//! `docs/boot-flow.md` tells when they run.
+
+pub mod oci;
