@@ -6,3 +6,4 @@
 //! `docs/boot-flow.md` tells when they run.
 
 pub mod oci;
+pub mod stream;

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What extends a tar header: PAX records, and numbers that do not fit in octal.
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Prefix of the PAX key for an extended attribute, from star; GNU tar, libarchive and Go use it as well.
+const XATTR: &[u8] = b"SCHILY.xattr.";
+/// Most extended attributes of one entry.
+const MAX_XATTRS: usize = 256;
+
+/// What the extension headers before an entry say about it.
+#[derive(Debug, Default)]
+pub(super) struct Extensions {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<u64>,
+    pub(super) gid: Option<u64>,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) sparse: bool,
+    any: bool,
+}
+
+impl Extensions {
+    pub(super) fn is_empty(&self) -> bool {
+        !self.any && self.path.is_none() && self.link.is_none()
+    }
+
+    /// Read `LENGTH KEY=VALUE\n` records.
+    pub(super) fn read(&mut self, mut records: &[u8]) -> Result<()> {
+        self.any = true;
+        while !records.is_empty() {
+            let space = records.iter().position(|byte| *byte == b' ').context("record without a length")?;
+            let length = decimal(&records[..space]).context("reading the length of a record")? as usize;
+            ensure!(length > space + 1 && length <= records.len(), "record length {length} does not fit");
+            let (record, rest) = records.split_at(length);
+            let record = record[space + 1..].strip_suffix(b"\n").context("record without a line feed")?;
+            let equals = record.iter().position(|byte| *byte == b'=').context("record without a value")?;
+            self.set(&record[..equals], &record[equals + 1..])?;
+            records = rest;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        match key {
+            b"path" => self.path = Some(value.to_vec()),
+            b"linkpath" => self.link = Some(value.to_vec()),
+            b"size" => self.size = Some(decimal(value).context("reading size")?),
+            b"uid" => self.uid = Some(decimal(value).context("reading uid")?),
+            b"gid" => self.gid = Some(decimal(value).context("reading gid")?),
+            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
+            _ => {
+                let Some(name) = key.strip_prefix(XATTR) else { return Ok(()) };
+                ensure!(!name.is_empty() && !name.contains(&0), "bad name of an extended attribute");
+                ensure!(self.xattrs.len() < MAX_XATTRS, "more than {MAX_XATTRS} extended attributes");
+                self.xattrs.push((name.to_vec(), value.to_vec()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decimal(text: &[u8]) -> Result<u64> {
+    let text = std::str::from_utf8(text).context("number is not text")?;
+    ensure!(text.bytes().all(|byte| byte.is_ascii_digit()), "{text:?} is not a number");
+    text.parse().with_context(|| format!("{text:?} is not a number"))
+}
+
+/// A numeric field of a header: octal text, or GNU's base 256 when the first bit is set.
+pub(super) fn number(field: &[u8]) -> Result<u64> {
+    if field[0] & 0x80 != 0 {
+        let mut value = u64::from(field[0] & 0x7f);
+        for byte in &field[1..] {
+            ensure!(value >> 56 == 0, "number is too large");
+            value = value << 8 | u64::from(*byte);
+        }
+        return Ok(value);
+    }
+    let text = field.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii();
+    let mut value: u64 = 0;
+    for digit in text {
+        match digit {
+            b'0'..=b'7' if value >> 61 == 0 => value = value << 3 | u64::from(digit - b'0'),
+            _ => bail!("{:?} is not an octal number", text.escape_ascii().to_string()),
+        }
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        for (label, field, expected) in [
+            ("octal", &b"0000644\0"[..], Some(0o644)),
+            ("spaces", b"   644 \0", Some(0o644)),
+            ("empty", b"\0\0\0\0\0\0\0\0", Some(0)),
+            ("base 256", b"\x80\0\0\0\0\0\0\0\0\x02\0\0", Some(0x20000)),
+            ("not octal", b"0000648\0", None),
+            ("negative base 256", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
+        ] {
+            assert_eq!(number(field).ok(), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn records() {
+        for (label, input, expected) in [
+            ("path", &b"12 path=a/b\n"[..], None),
+            ("value with a line feed and an equals sign", b"28 SCHILY.xattr.user.a=x\n=y\n", None),
+            ("length too long", b"99 path=a/b\n", Some("record length 99 does not fit")),
+            ("length too short", b"3 path=a/b\n", Some("record without a line feed")),
+            ("length zero", b"0 path=a/b\n", Some("record length 0 does not fit")),
+            ("no length", b"path=a/b\n", Some("record without a length")),
+            ("no value", b"7 path\n\n", Some("record without a value")),
+            ("bad size", b"10 size=x\n", Some("reading size")),
+        ] {
+            let result = Extensions::default().read(input);
+            assert_eq!(result.as_ref().err().map(ToString::to_string).as_deref(), expected, "{label}");
+        }
+        let mut extensions = Extensions::default();
+        extensions.read(b"28 SCHILY.xattr.user.a=x\n=y\n").unwrap();
+        assert_eq!(extensions.xattrs, [(b"user.a".to_vec(), b"x\n=y".to_vec())]);
+    }
+}
