@@ -6,4 +6,5 @@
 //! `docs/boot-flow.md` tells when they run.
 
 pub mod oci;
+pub mod source;
 pub mod stream;
