@@ -6,5 +6,6 @@
 //! `docs/boot-flow.md` tells when they run.
 
 pub mod oci;
+pub mod request;
 pub mod source;
 pub mod stream;

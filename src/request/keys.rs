@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The keys of a request. The table in `docs/usage.md` is generated from [`KEYS`].
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+/// A key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The node image.
+    Image,
+    /// Where its bytes are.
+    Source,
+    /// What to do about another kernel.
+    Kernel,
+    /// What to do on a failure.
+    OnFailure,
+    /// Time for the whole of our work.
+    Deadline,
+    /// Say more.
+    Debug,
+}
+
+/// Every key with its name, its values (the first is the default) and its meaning.
+pub const KEYS: [(Key, &str, &str, &str); 6] = [
+    (
+        Key::Image,
+        "image",
+        "`none`; `registry/repo@sha256:…`",
+        "The node image, by digest. This text becomes the origin of the deployment.",
+    ),
+    (
+        Key::Source,
+        "source",
+        "`oci:[DEV:]/dir`; `oci-archive:[DEV:]/file`",
+        "Where the image's bytes are. May be given several times; sources are tried in order. `DEV` is `LABEL=x`, \
+         `UUID=x`, `PARTLABEL=x` or a path below `/dev`; it is mounted read-only.",
+    ),
+    (
+        Key::Kernel,
+        "kernel",
+        "`keep`; `same`",
+        "When the running kernel is not the node image's: keep it together with its modules; or do not swap.",
+    ),
+    (
+        Key::OnFailure,
+        "on-failure",
+        "`continue`; `emergency`",
+        "When we fail: boot the bootimage as if we were not there; or stop in the emergency shell.",
+    ),
+    (Key::Deadline, "deadline", "`10min`; a time span", "Time for the whole of our work; then it has failed."),
+    (Key::Debug, "debug", "`no`; `yes`", "Say more in the journal. The bare argument means `yes`."),
+];
+
+impl Key {
+    /// Find a key by its name.
+    pub(super) fn parse(name: &str) -> Result<Self> {
+        match KEYS.iter().find(|(_, known, ..)| *known == name) {
+            Some((key, ..)) => Ok(*key),
+            None => bail!("unknown key {name:?}; the keys are: {}", KEYS.map(|(_, name, ..)| name).join(", ")),
+        }
+    }
+
+    /// The name of the key.
+    pub fn name(self) -> &'static str {
+        KEYS.iter().find(|(key, ..)| *key == self).map_or("", |(_, name, ..)| name)
+    }
+
+    /// Whether the key may be given several times.
+    pub fn repeatable(self) -> bool {
+        self == Self::Source
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
