@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What happened: log lines, the status file, the journal event, progress.
+
+mod journal;
+mod log_lines;
+mod progress;
+mod status;
+
+pub use journal::{MESSAGE_ID, send_event};
+pub use log_lines::{run, set_debug};
+pub use progress::Progress;
+pub use status::{
+    BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_settled, describe, read_status,
+};
+
+/// Where the hand-off is, unless an option says otherwise.
+pub const RUN_DIR: &str = "/run/slipstream";
+
+/// What we are, for logs and the status.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `status.json`: the hand-off to the real root, and the account for people. Its schema is `docs/status.schema.json`.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value, json};
+
+use super::{VERSION, send_event};
+use crate::request::Settings;
+
+/// Name of the status file in the run directory.
+pub const STATUS_FILE: &str = "status.json";
+/// Version of the schema. A field more does not change it; a field less, or another meaning, does.
+const SCHEMA_VERSION: u64 = 1;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This boot runs the node image because of us.
+    Swapped,
+    /// The node image was booted before we came.
+    AlreadyBooted,
+    /// A policy said no.
+    Skipped,
+    /// We failed; the bootimage boots.
+    Failed,
+}
+
+impl Outcome {
+    /// The word in the status file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Swapped => "swapped",
+            Self::AlreadyBooted => "already-booted",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Swapped, Self::AlreadyBooted, Self::Skipped, Self::Failed].into_iter().find(|o| o.name() == name)
+    }
+}
+
+/// The deployment that was to boot.
+#[derive(Clone, Debug, Default)]
+pub struct BootimageReport {
+    /// Path of the deployment, relative to the physical root.
+    pub deployment: String,
+    /// Its commit.
+    pub commit: String,
+    /// Its version, from its os-release.
+    pub version: Option<String>,
+    /// The running kernel.
+    pub kernel: String,
+}
+
+/// The node image as far as we got with it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeImageReport {
+    /// The pullspec.
+    pub image: String,
+    /// Digest of the manifest for this machine.
+    pub manifest_digest: Option<String>,
+    /// The merge commit.
+    pub commit: Option<String>,
+    /// The version that the image claims.
+    pub version: Option<String>,
+    /// The kernel in it.
+    pub kernel: Option<String>,
+    /// Path of the deployment, relative to the physical root.
+    pub deployment: Option<String>,
+}
+
+/// Something of ours that is still there.
+#[derive(Clone, Debug)]
+pub struct Leftover {
+    /// `mount`, `file`, …
+    pub kind: &'static str,
+    /// Where it is.
+    pub path: String,
+    /// Until when: `reboot`.
+    pub until: &'static str,
+}
+
+/// The account of one run.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, when it is not `swapped`.
+    pub reason: Option<String>,
+    /// What was asked for, and where each key came from.
+    pub settings: Settings,
+    /// The deployment that was to boot.
+    pub bootimage: Option<BootimageReport>,
+    /// The node image.
+    pub node_image: Option<NodeImageReport>,
+    /// Each stage: name, time, bytes if it moved any.
+    pub stages: Vec<(&'static str, Duration, Option<u64>)>,
+    /// Each source that was tried, and why it did not do.
+    pub endpoints: Vec<(String, Option<String>)>,
+    /// What remains of us.
+    pub leftovers: Vec<Leftover>,
+}
+
+impl Status {
+    /// An empty account.
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            reason: None,
+            settings: Settings::default(),
+            bootimage: None,
+            node_image: None,
+            stages: Vec::new(),
+            endpoints: Vec::new(),
+            leftovers: Vec::new(),
+        }
+    }
+
+    /// One line for the console.
+    pub fn summary(&self) -> String {
+        summary(&self.to_json())
+    }
+
+    /// The account as it is written.
+    pub fn to_json(&self) -> Value {
+        let request: Map<String, Value> = self
+            .settings
+            .iter()
+            .map(|(key, setting)| {
+                let value = match (key.repeatable(), setting.values.first()) {
+                    (false, Some(value)) => json!(value),
+                    _ => json!(setting.values),
+                };
+                (key.name().to_owned(), json!({"value": value, "from": setting.from}))
+            })
+            .collect();
+        let stages: Vec<Value> = self
+            .stages
+            .iter()
+            .map(|(name, time, bytes)| json!({"name": name, "seconds": round(time.as_secs_f64()), "bytes": bytes}))
+            .collect();
+        let endpoints: Vec<Value> =
+            self.endpoints.iter().map(|(source, error)| json!({"source": source, "error": error})).collect();
+        let leftovers: Vec<Value> = self.leftovers.iter().map(Leftover::to_json).collect();
+        json!({
+            "version": SCHEMA_VERSION,
+            "slipstream": VERSION,
+            "outcome": self.outcome.name(),
+            "reason": self.reason,
+            "request": request,
+            "bootimage": self.bootimage.as_ref().map(BootimageReport::to_json),
+            "node_image": self.node_image.as_ref().map(NodeImageReport::to_json),
+            "stages": stages,
+            "endpoints": endpoints,
+            "reboot": {
+                "avoided": matches!(self.outcome, Outcome::Swapped),
+                "reasons": self.reason.iter().collect::<Vec<_>>(),
+            },
+            "leftovers": leftovers,
+        })
+    }
+
+    /// Write the status file, whole or not at all.
+    pub fn write(&self, run_dir: &Path) -> Result<()> {
+        write_json(run_dir, &self.to_json())
+    }
+}
+
+/// An account in one line.
+pub(super) fn summary(status: &Value) -> String {
+    let outcome = status["outcome"].as_str().unwrap_or_default();
+    if outcome == Outcome::Swapped.name() {
+        let stages = status["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let seconds: f64 = stages.iter().filter_map(|stage| stage["seconds"].as_f64()).sum();
+        let image = status["node_image"]["image"].as_str().unwrap_or_default();
+        return format!("this boot runs {image}, without a reboot, after {seconds:.1} s of work");
+    }
+    match status["reason"].as_str() {
+        Some(reason) => format!("{outcome}: {reason}"),
+        None => outcome.to_owned(),
+    }
+}
+
+impl BootimageReport {
+    fn to_json(&self) -> Value {
+        json!({
+            "deployment": self.deployment, "commit": self.commit, "version": self.version, "kernel": self.kernel,
+        })
+    }
+}
+
+impl NodeImageReport {
+    fn to_json(&self) -> Value {
+        json!({
+            "image": self.image, "manifest_digest": self.manifest_digest, "commit": self.commit,
+            "version": self.version, "kernel": self.kernel, "deployment": self.deployment,
+        })
+    }
+}
+
+impl Leftover {
+    fn to_json(&self) -> Value {
+        json!({"kind": self.kind, "path": self.path, "until": self.until})
+    }
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+/// Add to the account of a swap what was done after ostree-prepare-root, and tell the journal.
+pub fn append_settled(run_dir: &Path, time: Duration, leftovers: &[Leftover]) -> Result<()> {
+    let mut status = read_status(run_dir)?.context("the status file is gone")?;
+    let stage = json!({"name": "settle", "seconds": round(time.as_secs_f64()), "bytes": null});
+    status["stages"].as_array_mut().context("status has no stages")?.push(stage);
+    let list = status["leftovers"].as_array_mut().context("status has no leftovers")?;
+    list.extend(leftovers.iter().map(Leftover::to_json));
+    write_json(run_dir, &status)?;
+    send_event(&status);
+    log::info!("{}", summary(&status));
+    Ok(())
+}
+
+/// Replace the status file.
+fn write_json(run_dir: &Path, status: &Value) -> Result<()> {
+    let name = run_dir.join(STATUS_FILE);
+    let temporary = run_dir.join(".status.json.new");
+    let mut text = serde_json::to_string_pretty(status).context("writing the status as JSON")?;
+    text.push('\n');
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&temporary)
+        .with_context(|| format!("creating {}", temporary.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("writing {}", temporary.display()))?;
+    fs::rename(&temporary, &name).with_context(|| format!("renaming to {}", name.display()))
+}
+
+/// Read the status file; `None` if there is none.
+pub fn read_status(run_dir: &Path) -> Result<Option<Value>> {
+    let path = run_dir.join(STATUS_FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    let value: Value = serde_json::from_str(&text).with_context(|| format!("parsing {}", path.display()))?;
+    let version = value.get("version").and_then(Value::as_u64).unwrap_or_default();
+    ensure!(version == SCHEMA_VERSION, "{} has version {version}, not {SCHEMA_VERSION}", path.display());
+    Ok(Some(value))
+}
+
+/// The status file in words.
+pub fn describe(run_dir: &Path) -> Result<String> {
+    let Some(status) = read_status(run_dir)? else {
+        return Ok("slipstream did not run on this boot: no node image was requested.\n".to_owned());
+    };
+    Ok(words(&status))
+}
+
+fn words(status: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let outcome = text(&status["outcome"]);
+    let mut lines = vec![match Outcome::parse(&outcome) {
+        Some(Outcome::Swapped) => "swapped: this boot runs the node image, one reboot was avoided".to_owned(),
+        _ => format!("{outcome}: {}", text(&status["reason"])),
+    }];
+    for (title, image) in [("bootimage", &status["bootimage"]), ("node image", &status["node_image"])] {
+        if image.is_object() {
+            lines.push(format!("{title}:"));
+            for field in ["image", "version", "kernel", "commit", "deployment"] {
+                if let Some(value) = image[field].as_str() {
+                    lines.push(format!("  {field:<12}{value}"));
+                }
+            }
+        }
+    }
+    let list = |field: &str| status[field].as_array().cloned().unwrap_or_default();
+    for (title, items) in [("stages", list("stages")), ("sources", list("endpoints")), ("leftovers", list("leftovers"))]
+    {
+        if !items.is_empty() {
+            lines.push(format!("{title}:"));
+        }
+        lines.extend(items.iter().map(|item| format!("  {}", item_words(item))));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn item_words(item: &Value) -> String {
+    let text = |field: &str| item[field].as_str().unwrap_or("-").to_owned();
+    if let Some(seconds) = item["seconds"].as_f64() {
+        let bytes = item["bytes"].as_u64().map(|bytes| format!("  {:>7.1} MB", bytes as f64 / 1e6));
+        return format!("{:<12}{seconds:>8.3} s{}", text("name"), bytes.unwrap_or_default());
+    }
+    if item["source"].is_string() {
+        return format!("{}: {}", text("source"), item["error"].as_str().unwrap_or("used"));
+    }
+    format!("{} {} until {}", text("kind"), text("path"), text("until"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_whole_and_can_be_told() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(describe(directory.path()).unwrap().starts_with("slipstream did not run"));
+        let mut status = Status::new(Outcome::Failed);
+        status.reason = Some("device LABEL=x did not appear within 30 s".to_owned());
+        status.stages.push(("source", Duration::from_millis(1500), Some(2_000_000)));
+        status.endpoints.push(("oci:LABEL=x:/node".to_owned(), status.reason.clone()));
+        status.write(directory.path()).unwrap();
+        let told = describe(directory.path()).unwrap();
+        for line in [
+            "failed: device LABEL=x did not appear within 30 s",
+            "  source         1.500 s      2.0 MB",
+            "  oci:LABEL=x:/node: device LABEL=x did not appear within 30 s",
+        ] {
+            assert!(told.lines().any(|found| found == line), "{line:?} is not in\n{told}");
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
