@@ -6,6 +6,7 @@
 //! `docs/boot-flow.md` tells when they run.
 
 pub mod oci;
+pub mod ostree;
 pub mod report;
 pub mod request;
 pub mod source;
