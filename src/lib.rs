@@ -5,6 +5,7 @@
 //! [`import`], [`ostree`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened.
 //! `docs/boot-flow.md` tells when they run.
 
+pub mod import;
 pub mod oci;
 pub mod ostree;
 pub mod report;

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The merge commit: the base commit's tree with every derived layer on top, whiteouts carried out.
+//!
+//! Upstream checks the base out, checks each layer out over it and commits the directory. The same tree comes out of
+//! working on dirtrees in memory, in which only the directories that a layer touches are read.
+
+use anyhow::{Result, ensure};
+
+use super::label::Relabel;
+use super::tree::{Dir, MAX_DEPTH, Node, S_IFMT, S_IFREG};
+use crate::oci::Digest;
+use crate::ostree::{Repo, SePolicy, Transaction};
+
+const WHITEOUT: &str = ".wh.";
+const OPAQUE: &str = ".wh..wh..opq";
+/// Container tools make these as mount points. Empty, they would keep the machine from getting its own.
+const MOUNT_POINTS: [[&str; 3]; 2] = [["usr", "etc", "hostname"], ["usr", "etc", "resolv.conf"]];
+
+/// Put `layer` over `base`.
+pub(super) fn overlay(repo: &Repo, base: &mut Dir, layer: &mut Dir) -> Result<()> {
+    overlay_dir(repo, base, layer, 0)
+}
+
+fn overlay_dir(repo: &Repo, base: &mut Dir, layer: &mut Dir, depth: usize) -> Result<()> {
+    ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
+    // In byte order, files and whiteouts alike: a whiteout also removes what came before it in the same layer.
+    for (name, checksum) in &layer.files {
+        match name.strip_prefix(WHITEOUT) {
+            Some(hidden) if is_regular(repo, checksum)? => {
+                if name != OPAQUE {
+                    base.files.remove(hidden);
+                    base.dirs.remove(hidden);
+                }
+            }
+            _ => {
+                base.dirs.remove(name);
+                base.files.insert(name.clone(), *checksum);
+            }
+        }
+    }
+    for (name, node) in &mut layer.dirs {
+        let upper = node.load(repo)?;
+        let opaque = match upper.files.get(OPAQUE) {
+            Some(checksum) => is_regular(repo, checksum)?,
+            None => false,
+        };
+        if opaque {
+            base.dirs.remove(name);
+        }
+        base.files.remove(name);
+        // An existing directory keeps its own owner and mode; only a new one takes the layer's.
+        let lower = base.dirs.entry(name.clone()).or_insert_with(|| Node::Loaded(Dir::new(upper.meta)));
+        overlay_dir(repo, lower.load(repo)?, upper, depth + 1)?;
+    }
+    Ok(())
+}
+
+/// Only regular files are whiteouts.
+fn is_regular(repo: &Repo, checksum: &Digest) -> Result<bool> {
+    Ok(repo.load_file(checksum, false)?.header.mode & S_IFMT == S_IFREG)
+}
+
+/// Remove the mount points that container tools leave behind, if they are empty.
+pub(super) fn remove_mount_points(repo: &Repo, root: &mut Dir) -> Result<()> {
+    for path in MOUNT_POINTS {
+        let Some(checksum) = root.find(repo, &path)? else { continue };
+        let stored = repo.load_file(&checksum, false)?;
+        if stored.header.mode & S_IFMT == S_IFREG && stored.size == 0 {
+            let [usr, etc, name] = path;
+            if let Some(node) = root.dirs.get_mut(usr).map(|node| node.load(repo)).transpose()? {
+                if let Some(node) = node.dirs.get_mut(etc) {
+                    node.load(repo)?.files.remove(name);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Label the whole tree by the policy that it carries itself, if any.
+pub(super) fn relabel(transaction: &Transaction<'_>, policy: Option<&SePolicy>, root: &mut Dir) -> Result<()> {
+    match policy {
+        Some(policy) => Relabel::new(transaction, policy).dir("/", root, 0),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A tree of files in memory, over the dirtrees of the repository: a directory is read when somebody goes into it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+
+use super::gvariant::{self, dirtree, parse_commit, parse_dirtree};
+use crate::oci::Digest;
+use crate::ostree::{ObjectType, Repo, Transaction};
+
+/// Deepest nesting of directories. Linux's PATH_MAX allows 2048; hostile trees must not exhaust the stack.
+pub(super) const MAX_DEPTH: usize = 256;
+
+/// A directory.
+#[derive(Clone, Debug)]
+pub(super) struct Dir {
+    /// Checksum of its dirmeta.
+    pub(super) meta: Digest,
+    /// Name to content object.
+    pub(super) files: BTreeMap<String, Digest>,
+    /// Name to directory.
+    pub(super) dirs: BTreeMap<String, Node>,
+}
+
+/// A directory that may still be in the repository only.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    /// As it is in the repository.
+    Stored { tree: Digest, meta: Digest },
+    /// Read, and perhaps changed.
+    Loaded(Dir),
+}
+
+impl Dir {
+    /// An empty directory.
+    pub(super) fn new(meta: Digest) -> Self {
+        Self { meta, files: BTreeMap::new(), dirs: BTreeMap::new() }
+    }
+
+    /// The root of a commit.
+    pub(super) fn of_commit(repo: &Repo, commit: &Digest) -> Result<Self> {
+        let parsed = parse_commit(&repo.load_metadata(ObjectType::Commit, commit)?)?;
+        Self::read(repo, &parsed.tree, parsed.meta)
+    }
+
+    fn read(repo: &Repo, tree: &Digest, meta: Digest) -> Result<Self> {
+        let bytes = repo.load_metadata(ObjectType::DirTree, tree)?;
+        let parsed = parse_dirtree(&bytes).with_context(|| format!("reading dirtree {}", tree.hex()))?;
+        let stored = |(name, tree, meta)| (name, Node::Stored { tree, meta });
+        Ok(Self {
+            meta,
+            files: parsed.files.into_iter().collect(),
+            dirs: parsed.dirs.into_iter().map(stored).collect(),
+        })
+    }
+
+    /// The content object at a path of names; `None` if there is none.
+    pub(super) fn find(&mut self, repo: &Repo, path: &[&str]) -> Result<Option<Digest>> {
+        let Some((last, parents)) = path.split_last() else { return Ok(None) };
+        let mut dir = self;
+        for name in parents {
+            match dir.dirs.get_mut(*name) {
+                Some(node) => dir = node.load(repo)?,
+                None => return Ok(None),
+            }
+        }
+        Ok(dir.files.get(*last).copied())
+    }
+
+    /// Write the dirtrees of what is in memory. Returns the checksum of this directory's.
+    pub(super) fn write(&self, transaction: &Transaction<'_>) -> Result<Digest> {
+        let mut dirs = Vec::with_capacity(self.dirs.len());
+        for (name, node) in &self.dirs {
+            let (tree, meta) = match node {
+                Node::Stored { tree, meta } => (*tree, *meta),
+                Node::Loaded(dir) => (dir.write(transaction)?, dir.meta),
+            };
+            dirs.push((name.as_str(), tree, meta));
+        }
+        let files = self.files.iter().map(|(name, checksum)| (name.as_str(), *checksum));
+        transaction.write_metadata(ObjectType::DirTree, None, &dirtree(files, dirs.into_iter()))
+    }
+}
+
+impl Node {
+    /// Go in.
+    pub(super) fn load(&mut self, repo: &Repo) -> Result<&mut Dir> {
+        if let Self::Stored { tree, meta } = self {
+            *self = Self::Loaded(Dir::read(repo, tree, *meta)?);
+        }
+        match self {
+            Self::Loaded(dir) => Ok(dir),
+            Self::Stored { .. } => unreachable!("it was loaded above"),
+        }
+    }
+}
+
+/// Check that every object below a commit's root is there: nothing else does before the boot needs it.
+pub(super) fn ensure_complete(repo: &Repo, commit: &Digest) -> Result<()> {
+    let parsed = parse_commit(&repo.load_metadata(ObjectType::Commit, commit)?)?;
+    complete(repo, &parsed.tree, &parsed.meta, 0).with_context(|| format!("checking commit {}", commit.hex()))
+}
+
+fn complete(repo: &Repo, tree: &Digest, meta: &Digest, depth: usize) -> Result<()> {
+    ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
+    ensure!(repo.has_object(ObjectType::DirMeta, meta)?, "dirmeta {} is missing", meta.hex());
+    let found = parse_dirtree(&repo.load_metadata(ObjectType::DirTree, tree)?)?;
+    for (name, checksum) in &found.files {
+        ensure!(repo.has_object(ObjectType::File, checksum)?, "object {} of {name:?} is missing", checksum.hex());
+    }
+    for (name, tree, meta) in &found.dirs {
+        complete(repo, tree, meta, depth + 1).with_context(|| format!("checking directory {name:?}"))?;
+    }
+    Ok(())
+}
+
+/// Write a dirmeta. The type of the mode is added.
+pub(super) fn write_dirmeta(
+    transaction: &Transaction<'_>,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    xattrs: &[u8],
+) -> Result<Digest> {
+    let bytes = gvariant::dirmeta(uid, gid, S_IFDIR | (mode & 0o7777), xattrs);
+    transaction.write_metadata(ObjectType::DirMeta, None, &bytes)
+}
+
+/// Type bits of a directory's mode.
+pub(super) const S_IFDIR: u32 = 0o040_000;
+/// Type bits of a regular file's mode.
+pub(super) const S_IFREG: u32 = 0o100_000;
+/// Type bits of a symbolic link's mode.
+pub(super) const S_IFLNK: u32 = 0o120_000;
+/// Type bits.
+pub(super) const S_IFMT: u32 = 0o170_000;
