@@ -5,10 +5,14 @@
 //! [`import`], [`ostree`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened.
 //! `docs/boot-flow.md` tells when they run.
 
+pub mod boot;
+pub mod cli;
+pub mod deploy;
 pub mod import;
 pub mod oci;
 pub mod ostree;
 pub mod report;
 pub mod request;
+pub mod root;
 pub mod source;
 pub mod stream;

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The story of a boot: request, source, import, deploy, swap.
+//!
+//! Two processes tell it. [`launch`] is in the initramfs: it reads the request, and when there is one it runs [`boot`]
+//! in the bootimage's deployment, where libostree is, and watches the clock. Whatever happens to `boot`, `launch`
+//! leaves a status file and lets the boot go on, unless the request says otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::deploy::{self, Deployed};
+use crate::import::{Imported, Plan, collect_layers, forget_image, import, kernels, plan};
+use crate::oci::host_architecture;
+use crate::ostree::{Deployment, Repo, Sysroot};
+use crate::report::{BootimageReport, NodeImageReport, Outcome, Status, VERSION, send_event};
+use crate::request::{KernelPolicy, OnFailure, Request, Settings, kargs};
+use crate::root::enter::run_in_bootimage;
+use crate::root::swap::BootLink;
+use crate::root::writable::{BootPartition, WritableRoot};
+use crate::source::{self, SourceSpec, VerifiedImage};
+
+/// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
+const LIVE: &str = "/run/ostree-live";
+/// In the run directory: stop in the emergency shell (`slipstream-emergency.service` looks for it).
+const EMERGENCY: &str = "emergency";
+/// Exit code of `boot` when it has failed, reported it, and left the bootimage as it was.
+const FAILED: i32 = 1;
+
+/// Where everything is. The defaults are those of the initramfs.
+#[derive(Clone, Debug)]
+pub struct BootOptions {
+    /// The physical root.
+    pub sysroot: PathBuf,
+    /// The kernel command line.
+    pub cmdline: PathBuf,
+    /// Where the status file goes.
+    pub run_dir: PathBuf,
+    /// The root below which keyfiles are looked for.
+    pub root: PathBuf,
+}
+
+/// Run in the initramfs. An error is reported already where a status could be written; it never means that the boot
+/// must stop.
+pub fn launch(options: &BootOptions) -> Result<()> {
+    if Path::new(LIVE).exists() {
+        log::info!("live system: nothing to do");
+        return Ok(());
+    }
+    fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
+    let settings = match Settings::load(&options.cmdline, &options.root) {
+        Ok(settings) => settings,
+        Err(error) => return failed(options, Settings::default(), error),
+    };
+    let request = match settings.request() {
+        Ok(Some(request)) => request,
+        Ok(None) => {
+            log::info!("no node image is requested: nothing to do");
+            return Ok(());
+        }
+        Err(error) => return failed(options, settings, error),
+    };
+    match run_in_bootimage(options, Instant::now() + request.deadline) {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.code() == Some(FAILED) => on_failure(options, request.on_failure),
+        Ok(status) => failed(options, settings, anyhow!("the importer ended with {status}")),
+        Err(error) => failed(options, settings, error),
+    }
+}
+
+/// Report a failure that the importer could not report.
+fn failed(options: &BootOptions, settings: Settings, error: anyhow::Error) -> Result<()> {
+    // A request that cannot be read cannot say what to do about it.
+    let policy = settings.on_failure().unwrap_or_default();
+    let status = Status { reason: Some(format!("{error:#}")), settings, ..Status::new(Outcome::Failed) };
+    status.write(&options.run_dir)?;
+    send_event(&status.to_json());
+    on_failure(options, policy)?;
+    Err(error)
+}
+
+fn on_failure(options: &BootOptions, policy: OnFailure) -> Result<()> {
+    if policy == OnFailure::Emergency {
+        let path = options.run_dir.join(EMERGENCY);
+        fs::write(&path, "").with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Run in the bootimage's deployment, before ostree-prepare-root.
+pub fn boot(options: &BootOptions) -> Result<()> {
+    let started = Instant::now();
+    let settings = Settings::load(&options.cmdline, &options.root)?;
+    let Some(request) = settings.request()? else { return Ok(()) };
+    log::info!("slipstream {VERSION}: {} is requested", request.image);
+    let mut story = Story {
+        options,
+        request: &request,
+        deadline: started + request.deadline,
+        status: Status::new(Outcome::Failed),
+    };
+    story.status.settings = settings.clone();
+    let result = story.tell();
+    let mut status = story.status;
+    match &result {
+        Ok((outcome, reason)) => (status.outcome, status.reason) = (*outcome, reason.clone()),
+        Err(error) => status.reason = Some(format!("{error:#}")),
+    }
+    status.write(&options.run_dir)?;
+    let summary = status.summary();
+    // A swap is told when it is settled.
+    if status.outcome != Outcome::Swapped {
+        send_event(&status.to_json());
+    }
+    result?;
+    log::info!("{summary}");
+    Ok(())
+}
+
+/// One run, and the account of it.
+struct Story<'a> {
+    options: &'a BootOptions,
+    request: &'a Request,
+    deadline: Instant,
+    status: Status,
+}
+
+type Ending = (Outcome, Option<String>);
+
+impl Story<'_> {
+    fn tell(&mut self) -> Result<Ending> {
+        let root = &self.options.sysroot;
+        let (image, kernel) = (&self.request.image, running_kernel());
+        self.status.node_image = Some(NodeImageReport { image: image.to_string(), ..Default::default() });
+        let cmdline = fs::read_to_string(&self.options.cmdline).context("reading the kernel command line")?;
+        let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
+        let link = BootLink::parse(&karg)?;
+        let booted = link.resolve(root)?;
+        self.status.bootimage = Some(bootimage_report(root, &booted, &kernel)?);
+        // Asked before anything is mounted for writing.
+        if deploy::origin_of(root, &booted)? == Some(deploy::origin(image)) {
+            return Ok((Outcome::AlreadyBooted, Some("the booted deployment is the node image".to_owned())));
+        }
+        let _writable = WritableRoot::ensure(root)?;
+        let _boot = BootPartition::ensure(root, self.deadline)?;
+        let sysroot = Sysroot::open(root)?;
+        let deployments = sysroot.deployments()?;
+        let bootimage = deployments.iter().find(|deployment| deployment.path == booted);
+        let bootimage = bootimage.with_context(|| format!("{} is in no boot loader entry", booted.display()))?;
+        if deployments.iter().any(|deployment| deploy::is_of_image(deployment, image)) {
+            let reason = "the node image is deployed, but this boot was told to use another deployment";
+            return Ok((Outcome::Skipped, Some(reason.to_owned())));
+        }
+        let repo = sysroot.repo()?;
+        let result = self.bring_in(&sysroot, &repo, bootimage, &kernel);
+        let deployed = match result {
+            Ok(Ok(deployed)) => deployed,
+            Ok(Err(ending)) => return Ok(ending),
+            Err(error) => {
+                clean_up(&repo, self.request);
+                return Err(error);
+            }
+        };
+        let started = Instant::now();
+        link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
+        self.stage("swap", started, None);
+        Ok((Outcome::Swapped, None))
+    }
+
+    /// Import and deploy; or an ending that is no failure.
+    fn bring_in(
+        &mut self,
+        sysroot: &Sysroot,
+        repo: &Repo,
+        bootimage: &Deployment,
+        kernel: &str,
+    ) -> Result<Result<Deployed, Ending>> {
+        let imported = self.import_from_any(repo)?;
+        let kernels = kernels(repo, &imported.commit)?;
+        let node = self.status.node_image.get_or_insert_default();
+        node.commit = Some(imported.commit.hex());
+        node.kernel = kernels.iter().find(|version| *version == kernel).or(kernels.first()).cloned();
+        if self.request.kernel == KernelPolicy::Same && !kernels.iter().any(|version| version == kernel) {
+            clean_up(repo, self.request);
+            let reason = format!("kernel=same, and the node image has {} instead of {kernel}", kernels.join(", "));
+            return Ok(Err((Outcome::Skipped, Some(reason))));
+        }
+        let started = Instant::now();
+        let root = &self.options.sysroot;
+        let deployed = deploy::deploy(sysroot, root, bootimage, &imported, &self.request.image)?;
+        let node = self.status.node_image.get_or_insert_default();
+        node.deployment = Some(deployed.path.display().to_string());
+        self.stage("deploy", started, None);
+        Ok(Ok(deployed))
+    }
+
+    /// Try the sources in order.
+    fn import_from_any(&mut self, repo: &Repo) -> Result<Imported> {
+        let mut last = None;
+        for spec in &self.request.sources {
+            let result = self.import_from(repo, spec).with_context(|| format!("using source {spec}"));
+            let error = result.as_ref().err().map(|error| format!("{error:#}"));
+            self.status.endpoints.push((spec.to_string(), error));
+            match result {
+                Ok(imported) => return Ok(imported),
+                Err(error) => {
+                    if let Some(earlier) = last.replace(error) {
+                        log::warn!("{earlier:#}");
+                    }
+                }
+            }
+        }
+        Err(last.context("no source is given")?)
+    }
+
+    fn import_from(&mut self, repo: &Repo, spec: &SourceSpec) -> Result<Imported> {
+        let started = Instant::now();
+        let image = &self.request.image;
+        let source = source::open(spec, &self.options.run_dir, self.deadline)?;
+        let verified = source::verify(source, image.digest())?;
+        verified.config.ensure_bootable(host_architecture())?;
+        let node = self.status.node_image.get_or_insert_default();
+        node.manifest_digest = Some(verified.manifest.digest.to_string());
+        node.version = verified.config.version().map(str::to_owned);
+        self.stage("source", started, None);
+        self.import_verified(repo, &verified)
+    }
+
+    fn import_verified(&mut self, repo: &Repo, verified: &VerifiedImage) -> Result<Imported> {
+        let started = Instant::now();
+        let plan = match plan(repo, verified, &self.request.image)? {
+            Plan::AlreadyPresent(commit) => {
+                log::info!("the repository has the image");
+                return Ok(Imported { commit });
+            }
+            Plan::Ready(plan) => plan,
+        };
+        let (missing, bytes) = (plan.missing().count(), plan.missing_bytes());
+        log::info!(
+            "importing {missing} of {} layers, {} MiB; {} MiB are there",
+            plan.present.len(),
+            bytes >> 20,
+            plan.present_bytes() >> 20
+        );
+        let repo_path = self.options.sysroot.join("ostree/repo");
+        let imported = import(repo, &repo_path, verified, &self.request.image, &plan, self.deadline)?;
+        self.stage("import", started, Some(bytes));
+        Ok(imported)
+    }
+
+    fn stage(&mut self, name: &'static str, started: Instant, bytes: Option<u64>) {
+        let time: Duration = started.elapsed();
+        log::info!("{name}: {:.1} s", time.as_secs_f64());
+        self.status.stages.push((name, time, bytes));
+    }
+}
+
+/// Remove what a run that came to nothing has left. That this fails must not hide why the run failed.
+fn clean_up(repo: &Repo, request: &Request) {
+    let result = forget_image(repo, &request.image).and_then(|()| collect_layers(repo));
+    match result {
+        Ok(removed) => log::debug!("removed {removed} refs of layers"),
+        Err(error) => log::warn!("cleaning up: {error:#}"),
+    }
+}
+
+fn bootimage_report(root: &Path, deployment: &Path, kernel: &str) -> Result<BootimageReport> {
+    let name = deployment.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some((commit, _)) = name.split_once('.') else { bail!("{} is no deployment", deployment.display()) };
+    Ok(BootimageReport {
+        deployment: deployment.display().to_string(),
+        commit: commit.to_owned(),
+        version: os_version(&root.join(deployment).join("usr/lib/os-release")),
+        kernel: kernel.to_owned(),
+    })
+}
+
+/// The version in an os-release file: CoreOS's own field first.
+fn os_version(path: &Path) -> Option<String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            log::debug!("reading {}: {error}", path.display());
+            return None;
+        }
+    };
+    let value = |key: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+        Some(value.trim_matches(['"', '\'']).to_owned())
+    };
+    value("OSTREE_VERSION").or_else(|| value("VERSION_ID"))
+}
+
+fn running_kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Run the importer in the bootimage's own deployment.
+//!
+//! libostree, its dependencies and the programs that it calls (bwrap, semodule) are in the deployment anyway; in the
+//! initramfs they would cost more than all the rest (`docs/timing.md`). The deployment is the one that this boot would
+//! run in a few seconds, from the same disk. RHCOS runs its FIPS setup in the same way. What this means for an image
+//! whose root is sealed is in `docs/dependencies.md`.
+//!
+//! Everything is mounted in a mount namespace of its own, which ends with the process: nothing stays behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sched::{CloneFlags, unshare};
+
+use super::mount;
+use super::swap::BootLink;
+use crate::boot::BootOptions;
+use crate::request::kargs;
+
+/// The importer in the deployment.
+const PROGRAM: &str = "/usr/bin/slipstream";
+/// Where the initramfs's root is seen in the deployment: its keyfiles are there.
+const INITRD: &str = "/run/slipstream/initrd";
+/// Time for the importer to end by itself after the deadline, and then to die.
+const GRACE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Run `slipstream boot` in the deployment that `ostree=` names, until `deadline` at most.
+pub fn run_in_bootimage(options: &BootOptions, deadline: Instant) -> Result<ExitStatus> {
+    let cmdline =
+        fs::read_to_string(&options.cmdline).with_context(|| format!("reading {}", options.cmdline.display()))?;
+    let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
+    let deployment = options.sysroot.join(BootLink::parse(&karg)?.resolve(&options.sysroot)?);
+    let program = deployment.join(PROGRAM.trim_start_matches('/'));
+    ensure!(program.exists(), "the bootimage has no {PROGRAM}: install slipstream in it, not only in its initramfs");
+    let root = build_root(options, &deployment).context("entering the bootimage")?;
+    nix::unistd::chroot(&root).context("entering the bootimage")?;
+    env::set_current_dir("/").context("entering the bootimage")?;
+    wait(start(options)?, deadline + GRACE)
+}
+
+/// Mount what the importer needs. Returns the directory to change root to.
+fn build_root(options: &BootOptions, deployment: &Path) -> Result<PathBuf> {
+    unshare(CloneFlags::CLONE_NEWNS).context("creating a mount namespace")?;
+    // Otherwise our mounts, and later their end, would show in the real tree.
+    mount::make_private(Path::new("/"))?;
+    let base = options.run_dir.join("bootimage");
+    fs::create_dir_all(&base).with_context(|| format!("creating {}", base.display()))?;
+    // bwrap, which libostree runs, changes its root: that wants a root that is a mount on a private mount.
+    mount::bind(deployment, &base)?;
+    mount::make_read_only(&base)?;
+    for name in ["dev", "proc", "sys"] {
+        mount::bind_recursive(&Path::new("/").join(name), &base.join(name))?;
+    }
+    // Not recursive: the mounts that we have just made are below /run.
+    mount::bind(Path::new("/run"), &base.join("run"))?;
+    mount::bind(&options.sysroot, &base.join("sysroot"))?;
+    mount::tmpfs(&base.join("var"), "mode=0755")?;
+    fs::create_dir(base.join("var/tmp")).context("creating /var/tmp")?;
+    if base.join("tmp").symlink_metadata().is_ok_and(|tmp| tmp.is_dir()) {
+        mount::tmpfs(&base.join("tmp"), "mode=1777")?;
+    }
+    let initrd = base.join(INITRD.trim_start_matches('/'));
+    fs::create_dir_all(&initrd).with_context(|| format!("creating {INITRD}"))?;
+    mount::bind(&options.root, &initrd)?;
+    Ok(base)
+}
+
+// The importer is our own program: nothing of what it says is parsed, the status file is.
+#[allow(clippy::disallowed_methods)]
+fn start(options: &BootOptions) -> Result<Child> {
+    Command::new(PROGRAM)
+        .arg("boot")
+        .args(["--sysroot", "/sysroot", "--root", INITRD])
+        .arg("--cmdline")
+        .arg(&options.cmdline)
+        .arg("--run-dir")
+        .arg(&options.run_dir)
+        .env_clear()
+        .env("PATH", PATH)
+        // GIO would look for a session bus and volume monitors.
+        .env("GIO_USE_VFS", "local")
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("starting {PROGRAM}"))
+}
+
+fn wait(mut child: Child, until: Instant) -> Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait().context("waiting for the importer")? {
+            return Ok(status);
+        }
+        if Instant::now() >= until {
+            child.kill().context("stopping the importer")?;
+            // A process that waits for a dead disk does not die. The boot goes on without it.
+            let gone = Instant::now() + GRACE;
+            while Instant::now() < gone && child.try_wait().context("waiting for the importer")?.is_none() {
+                sleep(POLL);
+            }
+            bail!("the deadline is over");
+        }
+        sleep(POLL);
+    }
+}
