@@ -15,7 +15,7 @@ use crate::deploy::{self, Deployed};
 use crate::import::{Imported, Plan, collect_layers, forget_image, import, kernels, plan};
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
-use crate::report::{BootimageReport, NodeImageReport, Outcome, Status, VERSION, send_event};
+use crate::report::{BootimageReport, NodeImageReport, Outcome, Status, VERSION, send_event, set_debug};
 use crate::request::{KernelPolicy, OnFailure, Request, Settings, kargs};
 use crate::root::enter::run_in_bootimage;
 use crate::root::swap::BootLink;
@@ -94,6 +94,7 @@ pub fn boot(options: &BootOptions) -> Result<()> {
     let started = Instant::now();
     let settings = Settings::load(&options.cmdline, &options.root)?;
     let Some(request) = settings.request()? else { return Ok(()) };
+    set_debug(request.debug);
     log::info!("slipstream {VERSION}: {} is requested", request.image);
     let mut story = Story {
         options,
@@ -109,13 +110,14 @@ pub fn boot(options: &BootOptions) -> Result<()> {
         Err(error) => status.reason = Some(format!("{error:#}")),
     }
     status.write(&options.run_dir)?;
-    let summary = status.summary();
-    // A swap is told when it is settled.
     if status.outcome != Outcome::Swapped {
         send_event(&status.to_json());
     }
     result?;
-    log::info!("{summary}");
+    // A swap is told when it is settled, and an error by main.
+    if status.outcome != Outcome::Swapped {
+        log::info!("{}", status.summary());
+    }
     Ok(())
 }
 

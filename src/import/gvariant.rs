@@ -4,6 +4,8 @@
 //! Serialization: <https://people.gnome.org/~desrt/gvariant-serialisation.pdf>. Types: libostree's `ostree-core.h`.
 //! Numbers in metadata objects are big-endian, whatever the machine is.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::oci::Digest;
@@ -69,12 +71,12 @@ fn text(text: &str) -> Vec<u8> {
     [text.as_bytes(), &[0]].concat()
 }
 
-/// Extended attributes, `a(ayay)`. The names are sorted, as libostree ≥ 2025.2 does before it hashes.
+/// Extended attributes, `a(ayay)`, as libostree reads them back from disk: sorted by name, each name once (the last
+/// value counts), none that is empty. Otherwise an object would not have the checksum that is its name.
 pub(crate) fn xattrs(list: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let mut sorted: Vec<_> = list.iter().collect();
-    sorted.sort();
+    let sorted: BTreeMap<_, _> = list.iter().map(|(name, value)| (name, value)).collect();
     let mut array = Container::default();
-    for (name, value) in sorted {
+    for (name, value) in sorted.into_iter().filter(|(_, value)| !value.is_empty()) {
         let mut pair = Container::default();
         pair.member(&[name.as_slice(), &[0]].concat());
         pair.member(value);

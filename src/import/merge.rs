@@ -6,10 +6,9 @@
 
 use anyhow::{Result, ensure};
 
-use super::label::Relabel;
 use super::tree::{Dir, MAX_DEPTH, Node, S_IFMT, S_IFREG};
 use crate::oci::Digest;
-use crate::ostree::{Repo, SePolicy, Transaction};
+use crate::ostree::Repo;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
@@ -27,6 +26,7 @@ fn overlay_dir(repo: &Repo, base: &mut Dir, layer: &mut Dir, depth: usize) -> Re
     for (name, checksum) in &layer.files {
         match name.strip_prefix(WHITEOUT) {
             Some(hidden) if is_regular(repo, checksum)? => {
+                ensure!(!hidden.is_empty(), "whiteout without a name");
                 if name != OPAQUE {
                     base.files.remove(hidden);
                     base.dirs.remove(hidden);
@@ -75,12 +75,4 @@ pub(super) fn remove_mount_points(repo: &Repo, root: &mut Dir) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Label the whole tree by the policy that it carries itself, if any.
-pub(super) fn relabel(transaction: &Transaction<'_>, policy: Option<&SePolicy>, root: &mut Dir) -> Result<()> {
-    match policy {
-        Some(policy) => Relabel::new(transaction, policy).dir("/", root, 0),
-        None => Ok(()),
-    }
 }

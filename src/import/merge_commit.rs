@@ -6,13 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use super::keys::{CONFIG, IMPORTER, IMPORTER_VERSION, MANIFEST, MANIFEST_DIGEST};
+use super::label::Relabel;
 use super::layer::write_commit;
-use super::merge::{overlay, relabel, remove_mount_points};
-use super::refs::image_ref;
+use super::merge::{overlay, remove_mount_points};
+use super::policy;
+use super::refs::{image_ref, layer_ref};
 use super::time::parse_rfc3339;
 use super::tree::{Dir, write_dirmeta};
 use crate::oci::{Digest, ImageReference};
-use crate::ostree::{Repo, SePolicy};
+use crate::ostree::{Repo, SePolicy, Transaction};
 use crate::source::VerifiedImage;
 
 const CREATED: &str = "org.opencontainers.image.created";
@@ -25,21 +27,23 @@ pub(super) fn write(
     base: Option<&Digest>,
     derived: &[Digest],
 ) -> Result<Digest> {
-    let transaction = repo.begin()?;
     let mut root = match base {
         Some(base) => Dir::of_commit(repo, base)?,
-        None => Dir::new(write_dirmeta(&transaction, 0, 0, 0o755, &[])?),
+        None => empty_root(repo)?,
     };
     for layer in derived {
         overlay(repo, &mut root, &mut Dir::of_commit(repo, layer)?)?;
     }
     remove_mount_points(repo, &mut root)?;
-    // The policy is read out of a commit, so the tree is written once without labels. Unchanged directories and files
-    // cost nothing the second time.
-    let plain = root.write(&transaction)?;
-    let plain = write_commit(&transaction, &[], None, 0, &plain, &root.meta)?;
-    let policy = SePolicy::of_commit(repo, &plain)?;
-    relabel(&transaction, policy.as_ref(), &mut root)?;
+    let policy = policy::of_tree(repo, &mut root, base)?;
+    let changed = base.map_or(Ok(false), |base| policy::is_same(repo, &mut root, base).map(|same| !same))?;
+    let transaction = repo.begin()?;
+    if let Some(policy) = &policy {
+        Relabel::new(&transaction, policy).dir("/", &mut root, 0)?;
+        if changed {
+            relabel_layers(&transaction, policy, image, derived)?;
+        }
+    }
     let tree = root.write(&transaction)?;
     let digest = image.manifest.digest.to_string();
     let (config, manifest) = (image.config.canonical_json(), image.manifest.canonical_json());
@@ -51,12 +55,45 @@ pub(super) fn write(
     Ok(commit)
 }
 
-/// When the image says it was made, in seconds since 1970; now if it does not say.
+/// What layers are put on when there is no base.
+fn empty_root(repo: &Repo) -> Result<Dir> {
+    let transaction = repo.begin()?;
+    let meta = write_dirmeta(&transaction, 0, 0, 0o755, &[])?;
+    transaction.commit()?;
+    Ok(Dir::new(meta))
+}
+
+/// The layers' own commits were labelled by the base's policy. When a layer brought another, they are labelled again,
+/// so that the merge shares its objects with them.
+fn relabel_layers(
+    transaction: &Transaction<'_>,
+    policy: &SePolicy,
+    image: &VerifiedImage,
+    derived: &[Digest],
+) -> Result<()> {
+    let layers = &image.manifest.layers;
+    for (layer, commit) in layers[layers.len() - derived.len()..].iter().zip(derived) {
+        let repo = transaction.repo();
+        let mut root = Dir::of_commit(repo, commit)?;
+        Relabel::new(transaction, policy).dir("/", &mut root, 0)?;
+        let tree = root.write(transaction)?;
+        let relabelled = write_commit(transaction, &[(IMPORTER, IMPORTER_VERSION)], None, 0, &tree, &root.meta)?;
+        transaction.set_ref(&layer_ref(&layer.digest), &relabelled)?;
+    }
+    Ok(())
+}
+
+/// When the image says it was made, in seconds since 1970; now if it does not say. An annotation that cannot be read
+/// counts as none, as upstream has it.
 fn timestamp(image: &VerifiedImage) -> Result<u64> {
-    let created = image.manifest.annotation(CREATED).or_else(|| image.config.created());
-    match created.map(parse_rfc3339) {
-        Some(Ok(seconds)) => Ok(seconds),
-        Some(Err(error)) => Err(error).context("reading the image's time of creation"),
-        None => Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("clock is before 1970")?.as_secs()),
+    let now =
+        || SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs()).context("clock is before 1970");
+    match (image.manifest.annotation(CREATED), image.config.created()) {
+        (Some(annotation), _) => parse_rfc3339(annotation).or_else(|error| {
+            log::debug!("annotation {CREATED}: {error:#}");
+            now()
+        }),
+        (None, Some(created)) => parse_rfc3339(created).context("reading the image's time of creation"),
+        (None, None) => now(),
     }
 }

@@ -131,11 +131,14 @@ impl Manifest {
     }
 }
 
-/// Rewrite Docker's media types to OCI's, as skopeo hands them to ostree-ext.
+/// Make an OCI manifest of Docker's, as skopeo hands it to ostree-ext: other media types, and no annotations, which
+/// Docker's has not.
 fn convert_docker(manifest: &mut Value) {
     manifest["mediaType"] = OCI_MANIFEST.into();
+    without_annotations(manifest);
     let layers = manifest["layers"].as_array_mut().map(|layers| layers.iter_mut()).into_iter().flatten();
     for layer in layers {
+        without_annotations(layer);
         let converted = match layer["mediaType"].as_str() {
             Some("application/vnd.docker.image.rootfs.diff.tar") => "application/vnd.oci.image.layer.v1.tar",
             Some("application/vnd.docker.image.rootfs.diff.tar.gzip") => "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -146,5 +149,11 @@ fn convert_docker(manifest: &mut Value) {
     }
     if manifest["config"]["mediaType"] == DOCKER_CONFIG {
         manifest["config"]["mediaType"] = OCI_CONFIG.into();
+    }
+}
+
+fn without_annotations(value: &mut Value) {
+    if let Some(map) = value.as_object_mut() {
+        map.remove("annotations");
     }
 }

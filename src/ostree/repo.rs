@@ -139,6 +139,18 @@ impl Repo {
         .with_context(|| format!("deleting ref {name}"))
     }
 
+    /// Remove an object that no ref needs.
+    pub fn delete_object(&self, kind: ObjectType, checksum: &Digest) -> Result<()> {
+        let c_checksum = c_string(checksum.hex())?;
+        checked(|error| {
+            // SAFETY: live object and string, no cancellable.
+            unsafe {
+                sys::ostree_repo_delete_object(self.as_ptr(), kind.raw(), c_checksum.as_ptr(), null_mut(), error) != 0
+            }
+        })
+        .with_context(|| format!("deleting object {}", checksum.hex()))
+    }
+
     /// Whether an object is there, in the repository or in the running transaction.
     pub fn has_object(&self, kind: ObjectType, checksum: &Digest) -> Result<bool> {
         let c_checksum = c_string(checksum.hex())?;

@@ -185,8 +185,6 @@ impl<R: Skip> TarReader<R> {
     fn entry(&mut self, header: &[u8; BLOCK], flag: u8, size: u64, extensions: Extensions) -> Result<Entry> {
         let path = extensions.path.unwrap_or_else(|| header_path(header));
         let kind = match flag {
-            // A trailing slash made a directory before there was a flag for it.
-            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Directory,
             b'0' | 0 | b'7' => Kind::File,
             b'1' => Kind::Hardlink,
             b'2' => Kind::Symlink,
