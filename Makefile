@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# The two commands: `make demo` and `make check`. Both install what they need (as root, or with sudo).
+# The two commands: `make demo` and `make check`. Both install what they need, with sudo if they are not run as root.
 
 PREFIX ?= /usr
 CARGO ?= cargo
@@ -7,10 +7,15 @@ CARGO ?= cargo
 TARGET_DIR ?= target
 DRACUT_DIR = $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/50slipstream
 MAN_DIR = $(DESTDIR)$(PREFIX)/share/man/man8
+SHELL_FILES = .ci/run .ci/install-packages dracut/50slipstream/module-setup.sh $(shell git ls-files '*.sh' 2>/dev/null)
+
+# Real disks are made of files with owners and xattrs, in namespaces: as root, with sudo otherwise.
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo -E env PATH="$$PATH")
+TEST_VM = $(SUDO) $(TARGET_DIR)/release/test-vm
 
 .PHONY: all
 all:
-	$(CARGO) build --release --locked --package slipstream
+	$(CARGO) build --release --locked
 
 # Installs into the image that is being built; `add_dracutmodules+=" slipstream "` then puts it into its initramfs.
 .PHONY: install
@@ -19,3 +24,43 @@ install:
 	install -D -m 0755 $(TARGET_DIR)/release/slipstream-initrd $(DESTDIR)$(PREFIX)/libexec/slipstream-initrd
 	install -D -m 0755 -t $(DRACUT_DIR) dracut/50slipstream/module-setup.sh
 	install -D -m 0644 -t $(DRACUT_DIR) dracut/50slipstream/*.service
+	install -D -m 0644 -t $(MAN_DIR) docs/man/*.8
+
+# Builds disks and images and boots them: the first boot ends on the node image.
+.PHONY: demo
+demo: deps all
+	$(TEST_VM) demo
+
+# All tests. The slow rest is run by hand: see docs/testing.md.
+.PHONY: check
+check: deps lint unit vm
+
+.PHONY: deps
+deps:
+	.ci/install-packages .ci/packages.txt test-vm/host-packages.txt
+
+.PHONY: lint
+lint: all
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	shellcheck --external-sources $(SHELL_FILES)
+	rm -rf $(TARGET_DIR)/lint && mkdir -p $(TARGET_DIR)/lint/etc/systemd
+	$(MAKE) --no-print-directory install DESTDIR=$(TARGET_DIR)/lint >/dev/null
+	cp -r $(TARGET_DIR)/lint/usr/lib/dracut/modules.d/50slipstream $(TARGET_DIR)/lint/etc/systemd/system
+	systemd-analyze verify --root=$(TARGET_DIR)/lint --recursive-errors=no --man=no \
+		slipstream.service slipstream-emergency.service slipstream-settle.service
+
+.PHONY: unit
+unit:
+	$(CARGO) test --locked --workspace --lib --bins
+	$(CARGO) test --locked --package slipstream --test docs
+
+# Real boots, and the importer against ostree-ext.
+.PHONY: vm
+vm: all
+	$(TEST_VM) test
+
+# The figures in docs/timing.md.
+.PHONY: timing
+timing: all
+	$(TEST_VM) timing
