@@ -10,8 +10,7 @@ use crate::oci::Digest;
 use crate::ostree::{SePolicy, Transaction};
 use crate::stream::Entry;
 
-/// Mode of directories that the tar does not mention, as libostree makes them. They get the owner of the entry that
-/// needs them.
+/// Mode of directories that the tar does not mention, as libostree makes them.
 const IMPLIED_MODE: u32 = 0o755;
 
 /// A tree in memory. Paths are relative to the root, without `.`, `..` and empty names.
@@ -82,30 +81,51 @@ impl<'a> LayerTree<'a> {
         Ok(())
     }
 
-    /// The directory that holds `path`, and the last name of it. Directories on the way are made.
+    /// The directory that holds `path`, and the last name of it.
+    ///
+    /// When it is missing, it is made, and it as well as every directory above it, there before or not, gets the mode
+    /// and owner that libostree gives to all of them then (`ostree-repo-libarchive.c`, `aic_create_parent_dirs`).
     fn parent<'p>(&mut self, path: &'p str, uid: u32, gid: u32) -> Result<(&mut Dir, &'p str)> {
         let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-        ensure!(parents.split('/').count() < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
+        let parts: Vec<&str> = parents.split('/').filter(|part| !part.is_empty()).collect();
+        ensure!(parts.len() < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
+        let make = !self.has(&parts);
         let Self { transaction, policy, root } = self;
-        let imply =
-            |path: &str| dirmeta(transaction, *policy, path, (uid, gid), IMPLIED_MODE, Vec::new()).map(Dir::new);
-        if root.is_none() {
-            *root = Some(imply("")?);
+        let imply = |path: &str| dirmeta(transaction, *policy, path, (uid, gid), IMPLIED_MODE, Vec::new());
+        if make {
+            let meta = imply("")?;
+            root.get_or_insert_with(|| Dir::new(meta)).meta = meta;
         }
         let mut dir = root.as_mut().context("tree has no root")?;
         let mut end = 0;
-        for part in parents.split('/').filter(|part| !part.is_empty()) {
+        for part in parts {
             end += part.len() + usize::from(end > 0);
-            ensure!(!dir.files.contains_key(part), "{:?} is a file, not a directory", &parents[..end]);
-            if !dir.dirs.contains_key(part) {
-                dir.dirs.insert(part.to_owned(), Node::Loaded(imply(&parents[..end])?));
+            let path = &parents[..end];
+            ensure!(!dir.files.contains_key(part), "{path:?} is a file, not a directory");
+            if make {
+                let meta = imply(path)?;
+                match dir.dirs.get_mut(part) {
+                    Some(Node::Loaded(inner)) => inner.meta = meta,
+                    _ => drop(dir.dirs.insert(part.to_owned(), Node::Loaded(Dir::new(meta)))),
+                }
             }
             dir = match dir.dirs.get_mut(part) {
                 Some(Node::Loaded(inner)) => inner,
-                _ => bail!("{:?} is not in memory", &parents[..end]),
+                _ => bail!("{path:?} is not in memory"),
             };
         }
         Ok((dir, name))
+    }
+
+    fn has(&self, parts: &[&str]) -> bool {
+        let mut dir = self.root.as_ref();
+        for part in parts {
+            dir = match dir.and_then(|dir| dir.dirs.get(*part)) {
+                Some(Node::Loaded(inner)) => Some(inner),
+                _ => None,
+            };
+        }
+        dir.is_some()
     }
 }
 
