@@ -15,7 +15,7 @@ use crate::deploy::{self, Deployed};
 use crate::import::{Imported, Plan, collect_layers, forget_image, import, kernels, plan};
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
-use crate::report::{BootimageReport, NodeImageReport, Outcome, Status, VERSION, send_event, set_debug};
+use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
 use crate::request::{KernelPolicy, OnFailure, Request, Settings, kargs};
 use crate::root::enter::run_in_bootimage;
 use crate::root::swap::BootLink;
@@ -64,7 +64,9 @@ pub fn launch(options: &BootOptions) -> Result<()> {
     };
     match run_in_bootimage(options, Instant::now() + request.deadline) {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) if status.code() == Some(FAILED) => on_failure(options, request.on_failure),
+        Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => {
+            on_failure(options, request.on_failure)
+        }
         Ok(status) => failed(options, settings, anyhow!("the importer ended with {status}")),
         Err(error) => failed(options, settings, error),
     }

@@ -170,7 +170,7 @@ impl Initrd {
         };
         match self.command {
             InitrdCommand::Enter(_) => boot::launch(&defaults),
-            InitrdCommand::Settle(_) => root::settle::settle(&SettleOptions::default()).map(drop),
+            InitrdCommand::Settle(_) => root::settle::settle(&SettleOptions::default()),
             InitrdCommand::Emergency(_) => {
                 anyhow::bail!("{}", describe(Path::new(RUN_DIR))?.lines().next().unwrap_or_default())
             }

@@ -67,10 +67,9 @@ pub(super) fn remove_mount_points(repo: &Repo, root: &mut Dir) -> Result<()> {
         let stored = repo.load_file(&checksum, false)?;
         if stored.header.mode & S_IFMT == S_IFREG && stored.size == 0 {
             let [usr, etc, name] = path;
-            if let Some(node) = root.dirs.get_mut(usr).map(|node| node.load(repo)).transpose()? {
-                if let Some(node) = node.dirs.get_mut(etc) {
-                    node.load(repo)?.files.remove(name);
-                }
+            let usr = root.dirs.get_mut(usr).map(|node| node.load(repo)).transpose()?;
+            if let Some(etc) = usr.and_then(|usr| usr.dirs.get_mut(etc)) {
+                etc.load(repo)?.files.remove(name);
             }
         }
     }

@@ -10,7 +10,8 @@ pub use journal::{MESSAGE_ID, send_event};
 pub use log_lines::{run, set_debug};
 pub use progress::Progress;
 pub use status::{
-    BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_settled, describe, read_status,
+    BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_failure, append_settled, describe,
+    read_status,
 };
 
 /// Where the hand-off is, unless an option says otherwise.

@@ -229,6 +229,17 @@ pub fn append_settled(run_dir: &Path, time: Duration, leftovers: &[Leftover]) ->
     Ok(())
 }
 
+/// Say in the account of a swap that it could not be settled. The root may be another than we wanted.
+pub fn append_failure(run_dir: &Path, reason: &str) -> Result<()> {
+    let mut status = read_status(run_dir)?.context("the status file is gone")?;
+    status["outcome"] = json!(Outcome::Failed.name());
+    status["reason"] = json!(format!("settling the root: {reason}"));
+    status["reboot"] = json!({"avoided": false, "reasons": [status["reason"]]});
+    write_json(run_dir, &status)?;
+    send_event(&status);
+    Ok(())
+}
+
 /// Replace the status file.
 fn write_json(run_dir: &Path, status: &Value) -> Result<()> {
     let name = run_dir.join(STATUS_FILE);

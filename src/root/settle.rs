@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use super::mount;
-use crate::report::{Leftover, append_settled, read_status};
+use crate::report::{Leftover, append_failure, append_settled, read_status};
 
 /// Modules in the deployment root.
 const MODULES: &str = "usr/lib/modules";
@@ -42,13 +43,19 @@ impl Default for SettleOptions {
     }
 }
 
-/// Settle the root if this boot was swapped. Returns whether there was something to do.
-pub fn settle(options: &SettleOptions) -> Result<bool> {
+/// Settle the root if this boot was swapped. A failure is part of the account as well.
+pub fn settle(options: &SettleOptions) -> Result<()> {
     let run_dir = &options.run.join("slipstream");
-    let Some(status) = read_status(run_dir)? else { return Ok(false) };
-    if status["outcome"] != "swapped" {
-        return Ok(false);
+    match read_status(run_dir)? {
+        Some(status) if status["outcome"] == "swapped" => settle_swapped(options, run_dir, &status).or_else(|error| {
+            append_failure(run_dir, &format!("{error:#}"))?;
+            Err(error)
+        }),
+        _ => Ok(()),
     }
+}
+
+fn settle_swapped(options: &SettleOptions, run_dir: &Path, status: &Value) -> Result<()> {
     let started = Instant::now();
     let physical_root = options.sysroot.join("sysroot");
     let field = |image: &str, name: &str| -> Result<String> {
@@ -67,8 +74,7 @@ pub fn settle(options: &SettleOptions) -> Result<bool> {
         log::info!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
         leftovers = announce(options, &target, &kernel)?;
     }
-    append_settled(run_dir, started.elapsed(), &leftovers)?;
-    Ok(true)
+    append_settled(run_dir, started.elapsed(), &leftovers)
 }
 
 /// Check that ostree-prepare-root has mounted `deployment`: it writes down device and inode.

@@ -31,10 +31,9 @@ impl WritableRoot {
 
 impl Drop for WritableRoot {
     fn drop(&mut self) {
-        if let Some(root) = &self.0 {
-            if let Err(error) = mount_remount(root, MountFlags::RDONLY, c"") {
-                log::warn!("remounting {} read-only: {error}", root.display());
-            }
+        let Some(root) = &self.0 else { return };
+        if let Err(error) = mount_remount(root, MountFlags::RDONLY, c"") {
+            log::warn!("remounting {} read-only: {error}", root.display());
         }
     }
 }
