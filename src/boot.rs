@@ -182,7 +182,7 @@ impl Story<'_> {
         kernel: &str,
     ) -> Result<Result<Deployed, Ending>> {
         let imported = self.import_from_any(repo)?;
-        let kernels = kernels(repo, &imported.commit)?;
+        let kernels = kernels(&self.options.sysroot.join("ostree/repo"), &imported.commit)?;
         let node = self.status.node_image.get_or_insert_default();
         node.commit = Some(imported.commit.hex());
         node.kernel = kernels.iter().find(|version| *version == kernel).or(kernels.first()).cloned();

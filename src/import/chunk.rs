@@ -11,8 +11,9 @@ use std::io::Read;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::tree::{S_IFLNK, S_IFREG};
+use super::writer::Writer;
 use crate::oci::Digest;
-use crate::ostree::{FileHeader, ObjectType, Transaction, Xattrs};
+use crate::ostree::{FileHeader, ObjectType, Xattrs};
 use crate::stream::{Entry, Kind, Skip, TarReader};
 
 const REPO: &str = "sysroot/ostree/repo/";
@@ -34,12 +35,12 @@ pub(super) struct Objects {
 
 /// Write the objects of a layer. Only the commit layer may hold metadata.
 pub(super) fn import_objects<R: Skip>(
-    transaction: &Transaction<'_>,
+    writer: &Writer<'_>,
     tar: &mut TarReader<R>,
     commit_layer: bool,
 ) -> Result<Objects> {
     let mut importer = Importer {
-        transaction,
+        writer,
         commit_layer,
         files: BTreeSet::new(),
         metadata: HashSet::new(),
@@ -57,7 +58,7 @@ pub(super) fn import_objects<R: Skip>(
 }
 
 struct Importer<'a> {
-    transaction: &'a Transaction<'a>,
+    writer: &'a Writer<'a>,
     commit_layer: bool,
     files: BTreeSet<Digest>,
     metadata: HashSet<(ObjectType, Digest)>,
@@ -159,7 +160,7 @@ impl Importer<'_> {
         let (object, xattrs) = self.pending.take().context("object without xattrs before it")?;
         ensure!(object == checksum, "xattrs of {} before object {}", object.hex(), checksum.hex());
         ensure!(self.files.insert(checksum), "object is in the layer twice");
-        if self.transaction.repo().has_object(ObjectType::File, &checksum)? {
+        if self.writer.has(ObjectType::File, &checksum)? {
             return Ok(());
         }
         let mut header =
@@ -167,12 +168,12 @@ impl Importer<'_> {
         match entry.kind {
             Kind::File => {
                 header.mode |= S_IFREG;
-                self.transaction.write_file(Some(&checksum), &header, entry.size, content)?;
+                self.writer.write_file(Some(&checksum), &header, entry.size, content)?;
             }
             Kind::Symlink => {
                 header.mode |= S_IFLNK;
                 header.target = Some(entry.link.clone());
-                self.transaction.write_symlink(Some(&checksum), &header)?;
+                self.writer.write_symlink(Some(&checksum), &header)?;
             }
             _ => bail!("object is neither a file nor a symbolic link"),
         }
@@ -186,19 +187,17 @@ impl Importer<'_> {
         let bytes = read_limited(entry, content, MAX_METADATA)?;
         match (kind, self.commit) {
             (ObjectType::Commit, None) => {
-                self.transaction.write_metadata(kind, Some(&checksum), &bytes)?;
-                // Until the layer is whole: a crash must not leave a commit that looks complete.
-                self.transaction.mark_partial(&checksum)?;
+                self.writer.write_metadata(kind, Some(&checksum), &bytes)?;
                 self.commit = Some(checksum);
             }
             (ObjectType::Commit, Some(_)) => bail!("layer has a second commit"),
             (_, None) => bail!("object before the commit"),
             (ObjectType::CommitMeta, Some(commit)) => {
                 ensure!(commit == checksum, "detached metadata of another commit");
-                self.transaction.write_commit_metadata(&commit, &bytes)?;
+                self.writer.write_commit_metadata(&commit, &bytes)?;
             }
             (_, Some(_)) => {
-                self.transaction.write_metadata(kind, Some(&checksum), &bytes)?;
+                self.writer.write_metadata(kind, Some(&checksum), &bytes)?;
             }
         }
         Ok(())

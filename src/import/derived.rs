@@ -9,12 +9,13 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::layer_tree::LayerTree;
 use super::path::{Place, link_target, normalize, place};
 use super::tree::{Dir, S_IFLNK, S_IFREG};
-use crate::ostree::{FileHeader, SePolicy, Transaction, Xattrs};
+use super::writer::Writer;
+use crate::ostree::{FileHeader, SePolicy, Xattrs};
 use crate::stream::{Entry, Kind, Skip, TarReader};
 
 /// Below it are the base's objects, in a container build's view of the tree.
@@ -26,20 +27,18 @@ pub(super) struct LayerContext<'a> {
     pub(super) policy: Option<&'a SePolicy>,
     /// Whether top-level names other than usr, etc, var may be in the tree: the base has a transient or composefs root.
     pub(super) any_top_level: bool,
-    /// Where temporary files go: the repository's `tmp`.
-    pub(super) temporary: &'a std::path::Path,
 }
 
 /// Build the tree of a layer.
 pub(super) fn import_tree<R: Skip>(
-    transaction: &Transaction<'_>,
+    writer: &Writer<'_>,
     tar: &mut TarReader<R>,
     context: &LayerContext<'_>,
 ) -> Result<Dir> {
     let mut builder = Builder {
-        transaction,
+        writer,
         context,
-        tree: LayerTree::new(transaction, context.policy),
+        tree: LayerTree::new(writer, context.policy),
         links: Vec::new(),
         modified: HashMap::new(),
         dropped: BTreeMap::new(),
@@ -57,7 +56,7 @@ pub(super) fn import_tree<R: Skip>(
 }
 
 struct Builder<'a> {
-    transaction: &'a Transaction<'a>,
+    writer: &'a Writer<'a>,
     context: &'a LayerContext<'a>,
     tree: LayerTree<'a>,
     /// Hard links: path and target. They are resolved at the end, as libostree does.
@@ -104,7 +103,8 @@ impl Builder<'_> {
 
     fn spool(&self, content: &mut impl Read) -> Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = open(self.context.temporary, flags, Mode::RUSR | Mode::WUSR).context("creating a temporary file")?;
+        let file = openat(self.writer.store().stage(), ".", flags, Mode::RUSR | Mode::WUSR)
+            .context("creating a temporary file")?;
         let mut file = File::from(file);
         std::io::copy(content, &mut file).context("writing a temporary file")?;
         file.seek(SeekFrom::Start(0)).context("rewinding a temporary file")?;
@@ -118,7 +118,7 @@ impl Builder<'_> {
 
     fn file(&mut self, path: &str, entry: &Entry, content: &mut dyn Read) -> Result<()> {
         let header = self.header(path, S_IFREG | entry.mode, entry)?;
-        let checksum = self.transaction.write_file(None, &header, entry.size, content)?;
+        let checksum = self.writer.write_file(None, &header, entry.size, content)?;
         self.tree.insert(path, entry, checksum)
     }
 
@@ -126,7 +126,7 @@ impl Builder<'_> {
         // Whatever the tar says: a symbolic link on disk has no other mode, and the checksum is over what is on disk.
         let mut header = self.header(path, S_IFLNK | 0o777, entry)?;
         header.target = Some(link_target(&entry.link));
-        let checksum = self.transaction.write_symlink(None, &header)?;
+        let checksum = self.writer.write_symlink(None, &header)?;
         self.tree.insert(path, entry, checksum)
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 
 use crate::oci::Digest;
+use crate::ostree::FileHeader;
 
 /// Bytes of a container with the offsets of its variable-sized members.
 #[derive(Default)]
@@ -88,6 +89,20 @@ pub(crate) fn xattrs(list: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 /// The directory's owner, mode (with `S_IFDIR`) and extended attributes: `(uuua(ayay))`.
 pub(crate) fn dirmeta(uid: u32, gid: u32, mode: u32, xattrs: &[u8]) -> Vec<u8> {
     [&uid.to_be_bytes()[..], &gid.to_be_bytes(), &mode.to_be_bytes(), xattrs].concat()
+}
+
+/// What the checksum of a content object is over, before the content: `(uuuusa(ayay))` with its size before it.
+pub(crate) fn file_header(header: &FileHeader) -> Vec<u8> {
+    let mut tuple = Container::default();
+    for number in [header.uid, header.gid, header.mode, 0] {
+        tuple.fixed(&number.to_be_bytes());
+    }
+    let target = header.target.as_deref().unwrap_or_default();
+    tuple.member(&[target, &[0]].concat());
+    tuple.member(&header.xattrs.0);
+    let variant = tuple.tuple();
+    // The size in network order, and padding to the alignment of a variant.
+    [&u32::try_from(variant.len()).unwrap_or(u32::MAX).to_be_bytes()[..], &[0; 4], &variant].concat()
 }
 
 /// Names of files and directories, each list in byte order: `(a(say)a(sayay))`.

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, ensure};
 
 use super::gvariant::{parse_dirmeta, parse_xattrs, xattrs};
 use super::tree::{Dir, MAX_DEPTH, write_dirmeta};
+use super::writer::Writer;
 use crate::oci::Digest;
-use crate::ostree::{FileHeader, ObjectType, SePolicy, Transaction, Xattrs};
+use crate::ostree::{FileHeader, ObjectType, SePolicy, Xattrs};
 
 const SELINUX: &[u8] = b"security.selinux";
 
@@ -35,26 +36,26 @@ pub(super) fn apply(
 
 /// Labels a tree by a policy, and remembers what it has seen.
 pub(super) struct Relabel<'a> {
-    transaction: &'a Transaction<'a>,
+    writer: &'a Writer<'a>,
     policy: &'a SePolicy,
     headers: HashMap<Digest, FileHeader>,
     written: HashMap<(Digest, Vec<u8>), Digest>,
 }
 
 impl<'a> Relabel<'a> {
-    pub(super) fn new(transaction: &'a Transaction<'a>, policy: &'a SePolicy) -> Self {
-        Self { transaction, policy, headers: HashMap::new(), written: HashMap::new() }
+    pub(super) fn new(writer: &'a Writer<'a>, policy: &'a SePolicy) -> Self {
+        Self { writer, policy, headers: HashMap::new(), written: HashMap::new() }
     }
 
     /// Label `dir`, which is at `path` (`/` for the root), and all below it.
     pub(super) fn dir(&mut self, path: &str, dir: &mut Dir, depth: usize) -> Result<()> {
         ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
-        let repo = self.transaction.repo();
-        let bytes = repo.load_metadata(ObjectType::DirMeta, &dir.meta)?;
+        let store = self.writer.store();
+        let bytes = store.load_metadata(ObjectType::DirMeta, &dir.meta)?;
         let (uid, gid, mode, stored) = parse_dirmeta(&bytes)?;
         let mut list = parse_xattrs(stored)?;
         if apply(Some(self.policy), path, mode, &mut list)? {
-            dir.meta = write_dirmeta(self.transaction, uid, gid, mode, &xattrs(&list))?;
+            dir.meta = write_dirmeta(self.writer, uid, gid, mode, &xattrs(&list))?;
         }
         let prefix = if path == "/" { "" } else { path };
         for (name, checksum) in &mut dir.files {
@@ -62,19 +63,19 @@ impl<'a> Relabel<'a> {
             *checksum = self.file(&path, checksum).with_context(|| format!("labelling {path}"))?;
         }
         for (name, node) in &mut dir.dirs {
-            self.dir(&format!("{prefix}/{name}"), node.load(repo)?, depth + 1)?;
+            self.dir(&format!("{prefix}/{name}"), node.load(store)?, depth + 1)?;
         }
         Ok(())
     }
 
     /// The object that `checksum` becomes at `path`.
     fn file(&mut self, path: &str, checksum: &Digest) -> Result<Digest> {
-        let repo = self.transaction.repo();
+        let store = self.writer.store();
         let header = match self.headers.get(checksum) {
             Some(header) => header,
             None => {
-                let stored = repo.load_file(checksum, false)?;
-                self.headers.entry(*checksum).or_insert(stored.header)
+                let (header, _) = store.load_header(checksum)?;
+                self.headers.entry(*checksum).or_insert(header)
             }
         };
         let mut list = parse_xattrs(&header.xattrs.0)?;
@@ -87,11 +88,11 @@ impl<'a> Relabel<'a> {
         }
         let relabelled = FileHeader { xattrs: Xattrs(key.1.clone()), ..header.clone() };
         let written = if relabelled.target.is_some() {
-            self.transaction.write_symlink(None, &relabelled)?
+            self.writer.write_symlink(None, &relabelled)?
         } else {
-            let mut stored = repo.load_file(checksum, true)?;
-            let size = stored.size;
-            self.transaction.write_file(None, &relabelled, size, &mut stored)?
+            let mut content = store.open_file(checksum)?;
+            let (_, size) = store.load_header(checksum)?;
+            self.writer.write_file(None, &relabelled, size, &mut content)?
         };
         self.written.insert(key, written);
         Ok(written)

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use super::gvariant;
 use super::label;
 use super::tree::{Dir, MAX_DEPTH, Node, S_IFDIR, write_dirmeta};
+use super::writer::Writer;
 use crate::oci::Digest;
-use crate::ostree::{SePolicy, Transaction};
+use crate::ostree::SePolicy;
 use crate::stream::Entry;
 
 /// Mode of directories that the tar does not mention, as libostree makes them.
@@ -15,14 +16,14 @@ const IMPLIED_MODE: u32 = 0o755;
 
 /// A tree in memory. Paths are relative to the root, without `.`, `..` and empty names.
 pub(super) struct LayerTree<'a> {
-    transaction: &'a Transaction<'a>,
+    writer: &'a Writer<'a>,
     policy: Option<&'a SePolicy>,
     root: Option<Dir>,
 }
 
 impl<'a> LayerTree<'a> {
-    pub(super) fn new(transaction: &'a Transaction<'a>, policy: Option<&'a SePolicy>) -> Self {
-        Self { transaction, policy, root: None }
+    pub(super) fn new(writer: &'a Writer<'a>, policy: Option<&'a SePolicy>) -> Self {
+        Self { writer, policy, root: None }
     }
 
     /// The finished tree.
@@ -38,8 +39,7 @@ impl<'a> LayerTree<'a> {
 
     /// Add a directory, or give one its owner and mode.
     pub(super) fn directory(&mut self, path: &str, entry: &Entry) -> Result<()> {
-        let meta =
-            dirmeta(self.transaction, self.policy, path, (entry.uid, entry.gid), entry.mode, entry.xattrs.clone())?;
+        let meta = dirmeta(self.writer, self.policy, path, (entry.uid, entry.gid), entry.mode, entry.xattrs.clone())?;
         if path.is_empty() {
             self.root.get_or_insert_with(|| Dir::new(meta)).meta = meta;
             return Ok(());
@@ -73,7 +73,7 @@ impl<'a> LayerTree<'a> {
     pub(super) fn link(&mut self, path: &str, target: &str) -> Result<()> {
         let names: Vec<&str> = target.split('/').collect();
         let root = self.root.as_mut().context("tree has no root")?;
-        let checksum = root.find(self.transaction.repo(), &names)?;
+        let checksum = root.find(self.writer.store(), &names)?;
         let checksum = checksum.with_context(|| format!("hard link {path} to {target}, which is not in the layer"))?;
         let (parent, name) = self.parent(path, 0, 0)?;
         ensure!(!parent.dirs.contains_key(name), "hard link {path} over a directory");
@@ -90,8 +90,8 @@ impl<'a> LayerTree<'a> {
         let parts: Vec<&str> = parents.split('/').filter(|part| !part.is_empty()).collect();
         ensure!(parts.len() < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
         let make = !self.has(&parts);
-        let Self { transaction, policy, root } = self;
-        let imply = |path: &str| dirmeta(transaction, *policy, path, (uid, gid), IMPLIED_MODE, Vec::new());
+        let Self { writer, policy, root } = self;
+        let imply = |path: &str| dirmeta(writer, *policy, path, (uid, gid), IMPLIED_MODE, Vec::new());
         if make {
             let meta = imply("")?;
             root.get_or_insert_with(|| Dir::new(meta)).meta = meta;
@@ -140,7 +140,7 @@ fn labelled_xattrs(
 }
 
 fn dirmeta(
-    transaction: &Transaction<'_>,
+    writer: &Writer<'_>,
     policy: Option<&SePolicy>,
     path: &str,
     (uid, gid): (u32, u32),
@@ -148,5 +148,5 @@ fn dirmeta(
     list: Vec<(Vec<u8>, Vec<u8>)>,
 ) -> Result<Digest> {
     let xattrs = labelled_xattrs(policy, path, S_IFDIR | mode, list)?;
-    write_dirmeta(transaction, uid, gid, mode, &xattrs)
+    write_dirmeta(writer, uid, gid, mode, &xattrs)
 }

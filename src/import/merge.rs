@@ -6,9 +6,9 @@
 
 use anyhow::{Result, ensure};
 
+use super::store::Store;
 use super::tree::{Dir, MAX_DEPTH, Node, S_IFMT, S_IFREG};
 use crate::oci::Digest;
-use crate::ostree::Repo;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
@@ -16,16 +16,16 @@ const OPAQUE: &str = ".wh..wh..opq";
 const MOUNT_POINTS: [[&str; 3]; 2] = [["usr", "etc", "hostname"], ["usr", "etc", "resolv.conf"]];
 
 /// Put `layer` over `base`.
-pub(super) fn overlay(repo: &Repo, base: &mut Dir, layer: &mut Dir) -> Result<()> {
-    overlay_dir(repo, base, layer, 0)
+pub(super) fn overlay(store: &Store, base: &mut Dir, layer: &mut Dir) -> Result<()> {
+    overlay_dir(store, base, layer, 0)
 }
 
-fn overlay_dir(repo: &Repo, base: &mut Dir, layer: &mut Dir, depth: usize) -> Result<()> {
+fn overlay_dir(store: &Store, base: &mut Dir, layer: &mut Dir, depth: usize) -> Result<()> {
     ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
     // In byte order, files and whiteouts alike: a whiteout also removes what came before it in the same layer.
     for (name, checksum) in &layer.files {
         match name.strip_prefix(WHITEOUT) {
-            Some(hidden) if is_regular(repo, checksum)? => {
+            Some(hidden) if is_regular(store, checksum)? => {
                 ensure!(!hidden.is_empty(), "whiteout without a name");
                 if name != OPAQUE {
                     base.files.remove(hidden);
@@ -39,9 +39,9 @@ fn overlay_dir(repo: &Repo, base: &mut Dir, layer: &mut Dir, depth: usize) -> Re
         }
     }
     for (name, node) in &mut layer.dirs {
-        let upper = node.load(repo)?;
+        let upper = node.load(store)?;
         let opaque = match upper.files.get(OPAQUE) {
-            Some(checksum) => is_regular(repo, checksum)?,
+            Some(checksum) => is_regular(store, checksum)?,
             None => false,
         };
         if opaque {
@@ -50,26 +50,26 @@ fn overlay_dir(repo: &Repo, base: &mut Dir, layer: &mut Dir, depth: usize) -> Re
         base.files.remove(name);
         // An existing directory keeps its own owner and mode; only a new one takes the layer's.
         let lower = base.dirs.entry(name.clone()).or_insert_with(|| Node::Loaded(Dir::new(upper.meta)));
-        overlay_dir(repo, lower.load(repo)?, upper, depth + 1)?;
+        overlay_dir(store, lower.load(store)?, upper, depth + 1)?;
     }
     Ok(())
 }
 
 /// Only regular files are whiteouts.
-fn is_regular(repo: &Repo, checksum: &Digest) -> Result<bool> {
-    Ok(repo.load_file(checksum, false)?.header.mode & S_IFMT == S_IFREG)
+fn is_regular(store: &Store, checksum: &Digest) -> Result<bool> {
+    Ok(store.load_header(checksum)?.0.mode & S_IFMT == S_IFREG)
 }
 
 /// Remove the mount points that container tools leave behind, if they are empty.
-pub(super) fn remove_mount_points(repo: &Repo, root: &mut Dir) -> Result<()> {
+pub(super) fn remove_mount_points(store: &Store, root: &mut Dir) -> Result<()> {
     for path in MOUNT_POINTS {
-        let Some(checksum) = root.find(repo, &path)? else { continue };
-        let stored = repo.load_file(&checksum, false)?;
-        if stored.header.mode & S_IFMT == S_IFREG && stored.size == 0 {
+        let Some(checksum) = root.find(store, &path)? else { continue };
+        let (header, size) = store.load_header(&checksum)?;
+        if header.mode & S_IFMT == S_IFREG && size == 0 {
             let [usr, etc, name] = path;
-            let usr = root.dirs.get_mut(usr).map(|node| node.load(repo)).transpose()?;
+            let usr = root.dirs.get_mut(usr).map(|node| node.load(store)).transpose()?;
             if let Some(etc) = usr.and_then(|usr| usr.dirs.get_mut(etc)) {
-                etc.load(repo)?.files.remove(name);
+                etc.load(store)?.files.remove(name);
             }
         }
     }

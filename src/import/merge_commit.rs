@@ -1,86 +1,119 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The merge commit of an image, and its ref.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
 use super::keys::{CONFIG, IMPORTER, IMPORTER_VERSION, MANIFEST, MANIFEST_DIGEST};
 use super::label::Relabel;
-use super::layer::write_commit;
+use super::layer::write_layer_commit;
 use super::merge::{overlay, remove_mount_points};
-use super::policy;
+use super::policy::TreePolicy;
+use super::publish::Publisher;
 use super::refs::{image_ref, layer_ref};
+use super::store::Store;
 use super::time::parse_rfc3339;
 use super::tree::{Dir, write_dirmeta};
-use crate::oci::{Digest, ImageReference};
-use crate::ostree::{Repo, SePolicy, Transaction};
+use super::writer::Writer;
+use crate::oci::{Digest, ImageReference, Layer};
+use crate::ostree::{Repo, SePolicy};
 use crate::source::VerifiedImage;
 
 const CREATED: &str = "org.opencontainers.image.created";
 
-/// Merge the layers' commits and set the image's ref on the result.
-pub(super) fn write(
-    repo: &Repo,
-    image: &VerifiedImage,
-    reference: &ImageReference,
-    base: Option<&Digest>,
-    derived: &[Digest],
-) -> Result<Digest> {
-    let mut root = match base {
-        Some(base) => Dir::of_commit(repo, base)?,
-        None => empty_root(repo)?,
-    };
-    for layer in derived {
-        overlay(repo, &mut root, &mut Dir::of_commit(repo, layer)?)?;
-    }
-    remove_mount_points(repo, &mut root)?;
-    let policy = policy::of_tree(repo, &mut root, base)?;
-    let changed = base.map_or(Ok(false), |base| policy::is_same(repo, &mut root, base).map(|same| !same))?;
-    let transaction = repo.begin()?;
-    if let Some(policy) = &policy {
-        Relabel::new(&transaction, policy).dir("/", &mut root, 0)?;
-        if changed {
-            relabel_layers(&transaction, policy, image, derived)?;
+/// What the merge commit is made of.
+pub(super) struct Merge<'a> {
+    pub(super) store: &'a Store,
+    pub(super) image: &'a VerifiedImage,
+    /// The repository's `tmp`.
+    pub(super) temporary: &'a Path,
+    /// The base commit.
+    pub(super) base: Option<Digest>,
+    /// Its tree.
+    pub(super) root: Option<Dir>,
+    /// The policy in it.
+    pub(super) policy: Option<TreePolicy>,
+    pub(super) layers: &'a [Layer],
+}
+
+impl Merge<'_> {
+    /// Merge the commits of the derived layers, publish everything, and set the image's ref.
+    pub(super) fn write(
+        mut self,
+        repo: &Repo,
+        reference: &ImageReference,
+        derived: &[Digest],
+        publisher: &mut Publisher<'_>,
+    ) -> Result<Digest> {
+        let store = self.store;
+        let writer = Writer::new(store);
+        let mut root = match self.root.take() {
+            Some(root) => root,
+            None => Dir::new(write_dirmeta(&writer, 0, 0, 0o755, &[])?),
+        };
+        for layer in derived {
+            overlay(store, &mut root, &mut Dir::of_commit(store, layer)?)?;
         }
+        remove_mount_points(store, &mut root)?;
+        // A layer may have brought another policy.
+        let same = match &self.policy {
+            Some(policy) => policy.is_of(store, &mut root)?,
+            None => false,
+        };
+        if !same {
+            self.policy = None;
+            self.policy = TreePolicy::of_tree(store, &mut root, self.temporary)?;
+        }
+        let mut moved = Vec::new();
+        if let Some(policy) = &self.policy {
+            Relabel::new(&writer, &policy.policy).dir("/", &mut root, 0)?;
+            moved = self.relabel_layers(&writer, &policy.policy, derived, publisher)?;
+        }
+        let commit = self.write_commit(&writer, &root)?;
+        publisher.publish_with(&writer.finish())?;
+        for (name, commit) in moved {
+            repo.set_ref(&name, &commit)?;
+        }
+        // All that the image needs is on disk before its name is.
+        store.sync()?;
+        repo.set_ref(&image_ref(reference), &commit)?;
+        store.sync()?;
+        Ok(commit)
     }
-    let tree = root.write(&transaction)?;
-    let digest = image.manifest.digest.to_string();
-    let (config, manifest) = (image.config.canonical_json(), image.manifest.canonical_json());
-    let metadata: [(&str, &str); 4] =
-        [(CONFIG, &config), (IMPORTER, IMPORTER_VERSION), (MANIFEST, &manifest), (MANIFEST_DIGEST, &digest)];
-    let commit = write_commit(&transaction, &metadata, base, timestamp(image)?, &tree, &root.meta)?;
-    transaction.set_ref(&image_ref(reference), &commit)?;
-    transaction.commit().context("writing the merge commit")?;
-    Ok(commit)
-}
 
-/// What layers are put on when there is no base.
-fn empty_root(repo: &Repo) -> Result<Dir> {
-    let transaction = repo.begin()?;
-    let meta = write_dirmeta(&transaction, 0, 0, 0o755, &[])?;
-    transaction.commit()?;
-    Ok(Dir::new(meta))
-}
-
-/// The layers' own commits were labelled by the base's policy. When a layer brought another, they are labelled again,
-/// so that the merge shares its objects with them.
-fn relabel_layers(
-    transaction: &Transaction<'_>,
-    policy: &SePolicy,
-    image: &VerifiedImage,
-    derived: &[Digest],
-) -> Result<()> {
-    let layers = &image.manifest.layers;
-    for (layer, commit) in layers[layers.len() - derived.len()..].iter().zip(derived) {
-        let repo = transaction.repo();
-        let mut root = Dir::of_commit(repo, commit)?;
-        Relabel::new(transaction, policy).dir("/", &mut root, 0)?;
-        let tree = root.write(transaction)?;
-        let relabelled = write_commit(transaction, &[(IMPORTER, IMPORTER_VERSION)], None, 0, &tree, &root.meta)?;
-        transaction.set_ref(&layer_ref(&layer.digest), &relabelled)?;
+    fn write_commit(&self, writer: &Writer<'_>, root: &Dir) -> Result<Digest> {
+        let (image, tree) = (self.image, root.write(writer)?);
+        let digest = image.manifest.digest.to_string();
+        let (config, manifest) = (image.config.canonical_json(), image.manifest.canonical_json());
+        let metadata: [(&str, &str); 4] =
+            [(CONFIG, &config), (IMPORTER, IMPORTER_VERSION), (MANIFEST, &manifest), (MANIFEST_DIGEST, &digest)];
+        writer.write_commit(&metadata, self.base.as_ref(), timestamp(image)?, &tree, &root.meta)
     }
-    Ok(())
+
+    /// The layers' own commits were labelled as the tar came, by the base's policy. They are labelled again, path by
+    /// path, by the merged tree's, so that the merge shares its objects with them. Returns refs of layers that were
+    /// published before and have moved.
+    fn relabel_layers(
+        &self,
+        writer: &Writer<'_>,
+        policy: &SePolicy,
+        derived: &[Digest],
+        publisher: &mut Publisher<'_>,
+    ) -> Result<Vec<(String, Digest)>> {
+        let mut moved = Vec::new();
+        for (layer, commit) in self.layers.iter().zip(derived) {
+            let mut root = Dir::of_commit(self.store, commit)?;
+            Relabel::new(writer, policy).dir("/", &mut root, 0)?;
+            let relabelled = write_layer_commit(writer, &root)?;
+            let digest = &layer.descriptor.digest;
+            if relabelled != *commit && !publisher.replace(digest, relabelled) {
+                moved.push((layer_ref(digest), relabelled));
+            }
+        }
+        Ok(moved)
+    }
 }
 
 /// When the image says it was made, in seconds since 1970; now if it does not say. An annotation that cannot be read

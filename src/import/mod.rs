@@ -2,14 +2,16 @@
 //! Bytes to a commit: an image into an ostree repository, as ostree-ext would have written it.
 //!
 //! 1. [`plan`]: which layers the repository has.
-//! 2. Each missing layer, in the order chunks, commit layer, derived layers: its entries are written in a transaction.
-//!    The layer's ref is set only after both digests of the layer have been checked; the transaction is dropped
-//!    otherwise, and nothing of it is reachable. A finished layer survives a power cut and is not read again.
-//! 3. The merge commit, and with it the image's ref.
-//! 4. Refs of layers that no image needs are removed.
+//! 2. The missing chunks and the commit layer, side by side; then the missing derived layers, whose files are labelled
+//!    by the base's policy. Objects are staged. A layer is finished when all of it was read and both of its digests
+//!    are right: only then are its objects published, and only then is its ref set.
+//! 3. The merge commit, made of dirtrees in memory.
+//! 4. One sync, then the objects get their names, then the refs, the image's last.
+//! 5. Refs of layers that no image needs are removed.
 //!
-//! Refs, metadata keys and the tree are described in `docs/format.md`.
+//! Refs, metadata keys and the tree are described in `docs/format.md`, what happens at a power cut in `store`.
 
+mod base;
 mod chunk;
 mod derived;
 mod gc;
@@ -20,14 +22,19 @@ mod layer;
 mod layer_tree;
 mod merge;
 mod merge_commit;
+mod mode;
 mod path;
 mod plan;
 mod policy;
+mod publish;
 mod refs;
+mod store;
 mod time;
 mod tree;
+mod writer;
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -35,10 +42,17 @@ use anyhow::{Context, Result};
 pub use gc::{collect_layers, forget_image};
 pub use plan::{ImportPlan, Plan, plan};
 
-use crate::oci::{Digest, ImageReference};
+use crate::oci::{Digest, ImageReference, Layer};
 use crate::ostree::Repo;
+use crate::report::Progress;
 use crate::source::VerifiedImage;
-use layer::LayerImporter;
+use base::{Role, has_open_root, import_side_by_side};
+use derived::LayerContext;
+use layer::Job;
+use merge_commit::Merge;
+use policy::TreePolicy;
+use publish::Publisher;
+use store::Store;
 use tree::Dir;
 
 /// An image that is in the repository, whole and verified.
@@ -57,29 +71,108 @@ pub fn import(
     plan: &ImportPlan,
     deadline: Instant,
 ) -> Result<Imported> {
-    let mut importer = LayerImporter::new(repo, image, plan, deadline);
-    for chunk in &plan.layers.chunks {
-        importer.chunk(chunk)?;
+    // Nobody may prune meanwhile: staged objects and published layers are not all reachable yet.
+    let _lock = repo.lock_shared()?;
+    let store = Store::open(repo_path)?;
+    let job = Job {
+        store: &store,
+        image,
+        deadline,
+        progress: Progress::new(plan.missing_bytes()),
+        cancelled: AtomicBool::new(false),
+    };
+    let mut publisher = Publisher::new(repo, &store);
+    let result = import_layers(&job, repo, repo_path, plan, reference, &mut publisher);
+    if result.is_err() {
+        // Finished layers are good, whatever happened to others: another source can go on with them.
+        if let Err(error) = publisher.publish() {
+            log::debug!("publishing finished layers: {error:#}");
+        }
     }
-    let base = plan.layers.commit.as_ref().map(|layer| importer.commit_layer(layer)).transpose()?;
-    let derived = importer.derived(&plan.layers.derived, base.as_ref(), &repo_path.join("tmp"))?;
-    let commit = merge_commit::write(repo, image, reference, base.as_ref(), &derived)?;
+    store.remove_stage()?;
+    let commit = result?;
     collect_layers(repo)?;
     Ok(Imported { commit })
 }
 
+fn import_layers(
+    job: &Job<'_>,
+    repo: &Repo,
+    repo_path: &Path,
+    plan: &ImportPlan,
+    reference: &ImageReference,
+    publisher: &mut Publisher<'_>,
+) -> Result<Digest> {
+    let (store, layers) = (job.store, &plan.layers);
+    let base = import_base(job, plan, publisher)?;
+    let mut root = match &base {
+        Some(base) => {
+            tree::ensure_complete(store, base)?;
+            Some(Dir::of_commit(store, base)?)
+        }
+        None => None,
+    };
+    let temporary = repo_path.join("tmp");
+    let policy = match &mut root {
+        Some(root) => TreePolicy::of_tree(store, root, &temporary)?,
+        None => None,
+    };
+    let context = LayerContext {
+        policy: policy.as_ref().map(|policy| &policy.policy),
+        any_top_level: root.as_mut().map_or(Ok(true), |root| has_open_root(store, root))?,
+    };
+    let mut derived = Vec::with_capacity(layers.derived.len());
+    for layer in &layers.derived {
+        derived.push(match plan.present(layer) {
+            Some(commit) => commit,
+            None => {
+                let finished = job.derived(layer, &context)?;
+                let commit = finished.commit;
+                publisher.add(finished)?;
+                commit
+            }
+        });
+    }
+    let merge = Merge { store, image: job.image, temporary: &temporary, base, root, policy, layers: &layers.derived };
+    let commit = merge.write(repo, reference, &derived, publisher)?;
+    if let Some(base) = &base {
+        repo.mark_complete(base)?;
+    }
+    Ok(commit)
+}
+
+/// Import what is missing of the base. Returns its commit.
+fn import_base(job: &Job<'_>, plan: &ImportPlan, publisher: &mut Publisher<'_>) -> Result<Option<Digest>> {
+    let layers = &plan.layers;
+    let missing = |layer: &&Layer| plan.present(layer).is_none();
+    let mut wanted: Vec<_> = layers.chunks.iter().filter(missing).map(|layer| (layer, Role::Chunk)).collect();
+    wanted.extend(layers.commit.iter().filter(missing).map(|layer| (layer, Role::Commit)));
+    let Some(commit_layer) = &layers.commit else { return Ok(None) };
+    let mut base = plan.present(commit_layer);
+    import_side_by_side(job, wanted, |finished| {
+        if finished.digest == commit_layer.descriptor.digest {
+            base = Some(finished.commit);
+            publisher.add_base(finished)
+        } else {
+            publisher.add(finished)
+        }
+    })?;
+    base.context("the commit layer gave no commit").map(Some)
+}
+
 /// The versions of the kernels in a commit: the directories of `/usr/lib/modules` that hold a `vmlinuz`.
-pub fn kernels(repo: &Repo, commit: &Digest) -> Result<Vec<String>> {
-    let mut root = Dir::of_commit(repo, commit)?;
+pub fn kernels(repo_path: &Path, commit: &Digest) -> Result<Vec<String>> {
+    let store = Store::open_to_read(repo_path)?;
+    let mut root = Dir::of_commit(&store, commit)?;
     let mut dir = &mut root;
     for name in ["usr", "lib", "modules"] {
         let node =
             dir.dirs.get_mut(name).with_context(|| format!("commit {} has no /usr/lib/modules", commit.hex()))?;
-        dir = node.load(repo)?;
+        dir = node.load(&store)?;
     }
     let mut found = Vec::new();
     for (version, node) in &mut dir.dirs {
-        if node.load(repo)?.files.contains_key("vmlinuz") {
+        if node.load(&store)?.files.contains_key("vmlinuz") {
             found.push(version.clone());
         }
     }

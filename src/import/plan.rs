@@ -29,6 +29,11 @@ pub struct ImportPlan {
 }
 
 impl ImportPlan {
+    /// The commit that a finished import of a layer left, or none.
+    pub fn present(&self, layer: &Layer) -> Option<Digest> {
+        self.present.get(layer.number - 1).copied().flatten()
+    }
+
     /// Layers that are missing.
     pub fn missing(&self) -> impl Iterator<Item = &Layer> {
         self.layers.all().zip(&self.present).filter(|(_, present)| present.is_none()).map(|(layer, _)| layer)

@@ -1,77 +1,107 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The SELinux policy of a tree that is not committed yet.
+//! The SELinux policy that a tree carries in `/usr/etc/selinux`.
+//!
+//! libselinux wants files. They are unpacked below the repository's `tmp`, and removed with the policy.
 
-use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
-use super::gvariant::dirtree;
-use super::layer::write_commit;
+use anyhow::{Context, Result, bail};
+
+use super::store::{STAGE_PREFIX, Store};
 use super::tree::{Dir, Node};
 use crate::oci::Digest;
-use crate::ostree::{ObjectType, Repo, SePolicy};
+use crate::ostree::SePolicy;
 
 /// Where a tree keeps its policies.
 const PATH: [&str; 3] = ["usr", "etc", "selinux"];
 
-/// The policy that `tree` carries; `None` if it has none. libostree reads a policy out of a commit: when it is still
-/// the base's, that one will do; otherwise a commit of nothing but the policy is made for the purpose, and removed.
-pub(super) fn of_tree(repo: &Repo, tree: &mut Dir, base: Option<&Digest>) -> Result<Option<SePolicy>> {
-    let Some(own) = find(repo, tree)? else { return Ok(None) };
-    if let Some(base) = base {
-        if find(repo, &mut Dir::of_commit(repo, base)?)? == Some(own) {
-            return SePolicy::of_commit(repo, base);
+/// A policy, and what it was read from: two trees with the same directory have the same policy.
+#[derive(Debug)]
+pub(super) struct TreePolicy {
+    /// Labels.
+    pub(super) policy: SePolicy,
+    files: Files,
+    _unpacked: Unpacked,
+}
+
+/// Names and content of a policy's files.
+type Files = Vec<(String, Digest)>;
+
+impl TreePolicy {
+    /// The policy of `tree`; `None` if it has none. `temporary` is the repository's `tmp`.
+    pub(super) fn of_tree(store: &Store, tree: &mut Dir, temporary: &Path) -> Result<Option<Self>> {
+        let Some(directory) = find(store, tree)? else { return Ok(None) };
+        let files = list(store, directory)?;
+        let unpacked = Unpacked(temporary.join(format!("{STAGE_PREFIX}policy-{}", std::process::id())));
+        let at = unpacked.0.join(PATH.join("/"));
+        fs::create_dir_all(&at).with_context(|| format!("creating {}", at.display()))?;
+        for (path, checksum) in &files {
+            unpack(store, &at.join(path), checksum).with_context(|| format!("unpacking {path}"))?;
         }
+        let policy = SePolicy::at(&unpacked.0).context("loading the SELinux policy")?;
+        Ok(policy.map(|policy| Self { policy, files, _unpacked: unpacked }))
     }
-    let (commit, made) = commit_alone(repo, own)?;
-    let policy = SePolicy::of_commit(repo, &commit);
-    for (kind, object) in made {
-        repo.delete_object(kind, &object)?;
+
+    /// Whether `tree` has this policy too.
+    pub(super) fn is_of(&self, store: &Store, tree: &mut Dir) -> Result<bool> {
+        Ok(match find(store, tree)? {
+            Some(directory) => list(store, directory)? == self.files,
+            None => false,
+        })
     }
-    policy
 }
 
-/// Whether two trees have the same policy.
-pub(super) fn is_same(repo: &Repo, tree: &mut Dir, base: &Digest) -> Result<bool> {
-    Ok(find(repo, tree)? == find(repo, &mut Dir::of_commit(repo, base)?)?)
-}
-
-/// Tree and dirmeta of the policies' directory. What is in memory is written first.
-fn find(repo: &Repo, tree: &mut Dir) -> Result<Option<(Digest, Digest)>> {
+fn find<'t>(store: &Store, tree: &'t mut Dir) -> Result<Option<&'t mut Node>> {
     let mut dir = tree;
     for name in &PATH[..2] {
         match dir.dirs.get_mut(*name) {
-            Some(node) => dir = node.load(repo)?,
+            Some(node) => dir = node.load(store)?,
             None => return Ok(None),
         }
     }
-    Ok(match dir.dirs.get(PATH[2]) {
-        None => None,
-        Some(Node::Stored { tree, meta }) => Some((*tree, *meta)),
-        Some(Node::Loaded(dir)) => {
-            let transaction = repo.begin()?;
-            let tree = dir.write(&transaction)?;
-            transaction.commit()?;
-            Some((tree, dir.meta))
-        }
-    })
+    Ok(dir.dirs.get_mut(PATH[2]))
 }
 
-type Made = Vec<(ObjectType, Digest)>;
+/// All files below a directory, by path.
+fn list(store: &Store, directory: &mut Node) -> Result<Files> {
+    let mut files = Vec::new();
+    collect(store, directory, "", &mut files)?;
+    Ok(files)
+}
 
-/// A commit with the policies' directory at its place. Returns the objects that were made for it, too.
-fn commit_alone(repo: &Repo, (policies, meta): (Digest, Digest)) -> Result<(Digest, Made)> {
-    let transaction = repo.begin()?;
-    let mut made = Vec::new();
-    let mut tree = policies;
-    for name in PATH.iter().rev() {
-        let bytes = dirtree(std::iter::empty(), std::iter::once((*name, tree, meta)));
-        tree = Digest::of(&bytes);
-        if !repo.has_object(ObjectType::DirTree, &tree)? {
-            made.push((ObjectType::DirTree, tree));
-        }
-        transaction.write_metadata(ObjectType::DirTree, None, &bytes)?;
+fn collect(store: &Store, node: &mut Node, prefix: &str, files: &mut Files) -> Result<()> {
+    let dir = node.load(store)?;
+    files.extend(dir.files.iter().map(|(name, checksum)| (format!("{prefix}{name}"), *checksum)));
+    for (name, node) in &mut dir.dirs {
+        collect(store, node, &format!("{prefix}{name}/"), files)?;
     }
-    let commit = write_commit(&transaction, &[], None, 0, &tree, &meta)?;
-    made.push((ObjectType::Commit, commit));
-    transaction.commit().context("committing the SELinux policy")?;
-    Ok((commit, made))
+    Ok(())
+}
+
+fn unpack(store: &Store, path: &Path, checksum: &Digest) -> Result<()> {
+    let Some(parent) = path.parent() else { bail!("no directory") };
+    fs::create_dir_all(parent)?;
+    let (header, _) = store.load_header(checksum)?;
+    if let Some(target) = header.target {
+        let target = String::from_utf8(target).context("symbolic link with an odd target")?;
+        return symlink(target, path).map_err(Into::into);
+    }
+    let mut content = store.open_file(checksum)?;
+    let mut file = File::create_new(path)?;
+    std::io::copy(&mut content, &mut file)?;
+    Ok(())
+}
+
+/// A directory that goes with this.
+#[derive(Debug)]
+struct Unpacked(PathBuf);
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            log::warn!("removing {}: {error}", self.0.display());
+        }
+    }
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 
 use super::gvariant::{self, dirtree, parse_commit, parse_dirtree};
+use super::store::Store;
+use super::writer::Writer;
 use crate::oci::Digest;
-use crate::ostree::{ObjectType, Repo, Transaction};
+use crate::ostree::ObjectType;
 
 /// Deepest nesting of directories. Linux's PATH_MAX allows 2048; hostile trees must not exhaust the stack.
 pub(super) const MAX_DEPTH: usize = 256;
@@ -39,13 +41,13 @@ impl Dir {
     }
 
     /// The root of a commit.
-    pub(super) fn of_commit(repo: &Repo, commit: &Digest) -> Result<Self> {
-        let parsed = parse_commit(&repo.load_metadata(ObjectType::Commit, commit)?)?;
-        Self::read(repo, &parsed.tree, parsed.meta)
+    pub(super) fn of_commit(store: &Store, commit: &Digest) -> Result<Self> {
+        let parsed = parse_commit(&store.load_metadata(ObjectType::Commit, commit)?)?;
+        Self::read(store, &parsed.tree, parsed.meta)
     }
 
-    fn read(repo: &Repo, tree: &Digest, meta: Digest) -> Result<Self> {
-        let bytes = repo.load_metadata(ObjectType::DirTree, tree)?;
+    fn read(store: &Store, tree: &Digest, meta: Digest) -> Result<Self> {
+        let bytes = store.load_metadata(ObjectType::DirTree, tree)?;
         let parsed = parse_dirtree(&bytes).with_context(|| format!("reading dirtree {}", tree.hex()))?;
         let stored = |(name, tree, meta)| (name, Node::Stored { tree, meta });
         Ok(Self {
@@ -56,12 +58,12 @@ impl Dir {
     }
 
     /// The content object at a path of names; `None` if there is none.
-    pub(super) fn find(&mut self, repo: &Repo, path: &[&str]) -> Result<Option<Digest>> {
+    pub(super) fn find(&mut self, store: &Store, path: &[&str]) -> Result<Option<Digest>> {
         let Some((last, parents)) = path.split_last() else { return Ok(None) };
         let mut dir = self;
         for name in parents {
             match dir.dirs.get_mut(*name) {
-                Some(node) => dir = node.load(repo)?,
+                Some(node) => dir = node.load(store)?,
                 None => return Ok(None),
             }
         }
@@ -69,25 +71,25 @@ impl Dir {
     }
 
     /// Write the dirtrees of what is in memory. Returns the checksum of this directory's.
-    pub(super) fn write(&self, transaction: &Transaction<'_>) -> Result<Digest> {
+    pub(super) fn write(&self, writer: &Writer<'_>) -> Result<Digest> {
         let mut dirs = Vec::with_capacity(self.dirs.len());
         for (name, node) in &self.dirs {
             let (tree, meta) = match node {
                 Node::Stored { tree, meta } => (*tree, *meta),
-                Node::Loaded(dir) => (dir.write(transaction)?, dir.meta),
+                Node::Loaded(dir) => (dir.write(writer)?, dir.meta),
             };
             dirs.push((name.as_str(), tree, meta));
         }
         let files = self.files.iter().map(|(name, checksum)| (name.as_str(), *checksum));
-        transaction.write_metadata(ObjectType::DirTree, None, &dirtree(files, dirs.into_iter()))
+        writer.write_metadata(ObjectType::DirTree, None, &dirtree(files, dirs.into_iter()))
     }
 }
 
 impl Node {
     /// Go in.
-    pub(super) fn load(&mut self, repo: &Repo) -> Result<&mut Dir> {
+    pub(super) fn load(&mut self, store: &Store) -> Result<&mut Dir> {
         if let Self::Stored { tree, meta } = self {
-            *self = Self::Loaded(Dir::read(repo, tree, *meta)?);
+            *self = Self::Loaded(Dir::read(store, tree, *meta)?);
         }
         match self {
             Self::Loaded(dir) => Ok(dir),
@@ -97,34 +99,28 @@ impl Node {
 }
 
 /// Check that every object below a commit's root is there: nothing else does before the boot needs it.
-pub(super) fn ensure_complete(repo: &Repo, commit: &Digest) -> Result<()> {
-    let parsed = parse_commit(&repo.load_metadata(ObjectType::Commit, commit)?)?;
-    complete(repo, &parsed.tree, &parsed.meta, 0).with_context(|| format!("checking commit {}", commit.hex()))
+pub(super) fn ensure_complete(store: &Store, commit: &Digest) -> Result<()> {
+    let parsed = parse_commit(&store.load_metadata(ObjectType::Commit, commit)?)?;
+    complete(store, &parsed.tree, &parsed.meta, 0).with_context(|| format!("checking commit {}", commit.hex()))
 }
 
-fn complete(repo: &Repo, tree: &Digest, meta: &Digest, depth: usize) -> Result<()> {
+fn complete(store: &Store, tree: &Digest, meta: &Digest, depth: usize) -> Result<()> {
     ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
-    ensure!(repo.has_object(ObjectType::DirMeta, meta)?, "dirmeta {} is missing", meta.hex());
-    let found = parse_dirtree(&repo.load_metadata(ObjectType::DirTree, tree)?)?;
+    ensure!(store.has(ObjectType::DirMeta, meta)?, "dirmeta {} is missing", meta.hex());
+    let found = parse_dirtree(&store.load_metadata(ObjectType::DirTree, tree)?)?;
     for (name, checksum) in &found.files {
-        ensure!(repo.has_object(ObjectType::File, checksum)?, "object {} of {name:?} is missing", checksum.hex());
+        ensure!(store.has(ObjectType::File, checksum)?, "object {} of {name:?} is missing", checksum.hex());
     }
     for (name, tree, meta) in &found.dirs {
-        complete(repo, tree, meta, depth + 1).with_context(|| format!("checking directory {name:?}"))?;
+        complete(store, tree, meta, depth + 1).with_context(|| format!("checking directory {name:?}"))?;
     }
     Ok(())
 }
 
 /// Write a dirmeta. The type of the mode is added.
-pub(super) fn write_dirmeta(
-    transaction: &Transaction<'_>,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    xattrs: &[u8],
-) -> Result<Digest> {
+pub(super) fn write_dirmeta(writer: &Writer<'_>, uid: u32, gid: u32, mode: u32, xattrs: &[u8]) -> Result<Digest> {
     let bytes = gvariant::dirmeta(uid, gid, S_IFDIR | (mode & 0o7777), xattrs);
-    transaction.write_metadata(ObjectType::DirMeta, None, &bytes)
+    writer.write_metadata(ObjectType::DirMeta, None, &bytes)
 }
 
 /// Type bits of a directory's mode.

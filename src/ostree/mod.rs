@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The only FFI: safe `Repo`, `Transaction`, `SePolicy` and `Sysroot` over libostree.
+//! The only FFI: safe `Repo`, `SePolicy` and `Sysroot` over libostree.
 //!
 //! Each unsafe block is one C call, or a few on the same value. No pointer type leaves this module. Strings and
 //! variants are copied at the border. libostree's objects are used from the thread that made them.
@@ -11,7 +11,7 @@ mod raw;
 mod repo;
 mod sysroot;
 
-pub use file::{FileHeader, StoredFile, Xattrs};
+pub use file::{FileHeader, Xattrs};
 pub use policy::SePolicy;
-pub use repo::{ObjectType, Repo, Transaction};
+pub use repo::{ObjectType, Repo, RepoLock};
 pub use sysroot::{Deployment, Sysroot};

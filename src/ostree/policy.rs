@@ -1,31 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! SELinux labels from the policy in a commit.
+//! SELinux labels from the policy in a directory.
 
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::ptr::null_mut;
 
 use anyhow::{Context, Result};
 use ostree_sys as sys;
+use rustix::fs::{Mode, OFlags, open};
 
 use super::raw::{Object, c_string, checked, copied, owned, returned};
-use super::repo::Repo;
-use crate::oci::Digest;
 
-/// The policy that a commit carries in `/usr/etc/selinux`.
+/// A loaded policy.
 #[derive(Debug)]
 pub struct SePolicy(Object<sys::OstreeSePolicy>);
 
 impl SePolicy {
-    /// Load the policy of `commit`; `None` if it has none.
-    pub fn of_commit(repo: &Repo, commit: &Digest) -> Result<Option<Self>> {
-        let checksum = c_string(commit.hex())?;
+    /// Load the policy in `usr/etc/selinux` below `root`; `None` if there is none.
+    pub fn at(root: &Path) -> Result<Option<Self>> {
+        let directory = open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .with_context(|| format!("opening {}", root.display()))?;
         let policy = returned(|error| {
-            // SAFETY: live object and string; libostree unpacks the policy to a directory that lives as long as the
-            // returned object, which is ours.
-            Object::take(unsafe {
-                sys::ostree_sepolicy_new_from_commit(repo.as_ptr(), checksum.as_ptr(), null_mut(), error)
-            })
-        })
-        .with_context(|| format!("loading the SELinux policy of {}", commit.hex()))?;
+            // SAFETY: an open directory, no cancellable; the result is a new object of ours.
+            Object::take(unsafe { sys::ostree_sepolicy_new_at(directory.as_raw_fd(), null_mut(), error) })
+        })?;
         // SAFETY: a live object; the name is a string that it keeps, null without a policy.
         let name = copied(unsafe { sys::ostree_sepolicy_get_name(policy.as_ptr()) });
         Ok(name.map(|_| Self(policy)))

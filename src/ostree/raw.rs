@@ -99,20 +99,6 @@ impl Variant {
         NonNull::new(pointer).map(Self)
     }
 
-    /// A variant of this type from serialized bytes, which are not trusted.
-    pub(super) fn from_bytes(type_string: &CStr, bytes: &[u8]) -> Self {
-        // SAFETY: glib copies `bytes`; the type string is a valid definite type, since only constants of ours come
-        // here. g_variant_new_from_bytes never fails; its floating reference is sunk, so that it is ours.
-        let pointer = unsafe {
-            let kind = glib_sys::g_variant_type_checked_(type_string.as_ptr());
-            let data = glib_sys::g_bytes_new(bytes.as_ptr().cast(), bytes.len());
-            let variant = glib_sys::g_variant_new_from_bytes(kind, data, glib_sys::GFALSE);
-            glib_sys::g_bytes_unref(data);
-            glib_sys::g_variant_ref_sink(variant)
-        };
-        Self(NonNull::new(pointer).expect("g_variant_new_from_bytes returns no null"))
-    }
-
     /// The serialized bytes.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let size = self.size();

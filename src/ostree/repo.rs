@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A repository, and transactions on it.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::path::Path;
 use std::ptr::{null, null_mut};
 
@@ -46,16 +46,6 @@ impl ObjectType {
             Self::Commit => sys::OSTREE_OBJECT_TYPE_COMMIT,
             Self::CommitMeta => sys::OSTREE_OBJECT_TYPE_COMMIT_META,
             Self::File => sys::OSTREE_OBJECT_TYPE_FILE,
-        }
-    }
-
-    /// The GVariant type, as in libostree's `ostree-core.h`. Files have none of their own.
-    fn variant_type(self) -> &'static CStr {
-        match self {
-            Self::DirTree => c"(a(say)a(sayay))",
-            Self::DirMeta => c"(uuua(ayay))",
-            Self::Commit => c"(a{sv}aya(say)sstayay)",
-            Self::CommitMeta | Self::File => c"a{sv}",
         }
     }
 }
@@ -126,50 +116,37 @@ impl Repo {
         Ok(refs)
     }
 
+    /// Set a ref, at once. Its file is synced before it gets its name.
+    pub fn set_ref(&self, name: &str, commit: &Digest) -> Result<()> {
+        self.change_ref(name, Some(commit)).with_context(|| format!("setting ref {name}"))
+    }
+
     /// Remove a ref, at once.
     pub fn delete_ref(&self, name: &str) -> Result<()> {
-        let c_name = c_string(name)?;
+        self.change_ref(name, None).with_context(|| format!("deleting ref {name}"))
+    }
+
+    fn change_ref(&self, name: &str, commit: Option<&Digest>) -> Result<()> {
+        let name = c_string(name)?;
+        let checksum = commit.map(|commit| c_string(commit.hex())).transpose()?;
+        let checksum = checksum.as_ref().map_or(null(), |text| text.as_ptr());
         checked(|error| {
-            // SAFETY: live object and string; a null checksum deletes the ref.
+            // SAFETY: live object and strings; a null remote is a local ref, a null checksum deletes it.
             unsafe {
-                sys::ostree_repo_set_ref_immediate(self.as_ptr(), null(), c_name.as_ptr(), null(), null_mut(), error)
+                sys::ostree_repo_set_ref_immediate(self.as_ptr(), null(), name.as_ptr(), checksum, null_mut(), error)
                     != 0
             }
         })
-        .with_context(|| format!("deleting ref {name}"))
     }
 
-    /// Remove an object that no ref needs.
-    pub fn delete_object(&self, kind: ObjectType, checksum: &Digest) -> Result<()> {
-        let c_checksum = c_string(checksum.hex())?;
+    /// Hold the lock that keeps others from pruning. It is free again when the guard is dropped.
+    pub fn lock_shared(&self) -> Result<RepoLock<'_>> {
         checked(|error| {
-            // SAFETY: live object and string, no cancellable.
-            unsafe {
-                sys::ostree_repo_delete_object(self.as_ptr(), kind.raw(), c_checksum.as_ptr(), null_mut(), error) != 0
-            }
+            // SAFETY: a live object, no cancellable.
+            unsafe { sys::ostree_repo_lock_push(self.as_ptr(), sys::OSTREE_REPO_LOCK_SHARED, null_mut(), error) != 0 }
         })
-        .with_context(|| format!("deleting object {}", checksum.hex()))
-    }
-
-    /// Whether an object is there, in the repository or in the running transaction.
-    pub fn has_object(&self, kind: ObjectType, checksum: &Digest) -> Result<bool> {
-        let c_checksum = c_string(checksum.hex())?;
-        let mut found = 0;
-        checked(|error| {
-            // SAFETY: live object and string, no cancellable.
-            unsafe {
-                sys::ostree_repo_has_object(
-                    self.as_ptr(),
-                    kind.raw(),
-                    c_checksum.as_ptr(),
-                    &mut found,
-                    null_mut(),
-                    error,
-                ) != 0
-            }
-        })
-        .with_context(|| format!("looking for object {}", checksum.hex()))?;
-        Ok(found != 0)
+        .context("locking the repository")?;
+        Ok(RepoLock(self))
     }
 
     /// The serialized bytes of a metadata object.
@@ -191,6 +168,11 @@ impl Repo {
         self.mark(commit, false)
     }
 
+    /// Say that a commit may lack objects, so that nobody takes it for whole after a crash.
+    pub fn mark_partial(&self, commit: &Digest) -> Result<()> {
+        self.mark(commit, true)
+    }
+
     fn mark(&self, commit: &Digest, partial: bool) -> Result<()> {
         let checksum = c_string(commit.hex())?;
         checked(|error| {
@@ -201,114 +183,20 @@ impl Repo {
         })
         .with_context(|| format!("marking commit {}", commit.hex()))
     }
-
-    /// Start a transaction: what is written from here on is staged.
-    pub fn begin(&self) -> Result<Transaction<'_>> {
-        checked(|error| {
-            // SAFETY: a live object, no cancellable, no interest in whether a transaction is resumed.
-            unsafe { sys::ostree_repo_prepare_transaction(self.as_ptr(), null_mut(), null_mut(), error) != 0 }
-        })
-        .context("starting a transaction")?;
-        Ok(Transaction { repo: self, open: true })
-    }
 }
 
-/// A transaction. Dropping it aborts it: nothing that was staged is then part of the repository.
+/// A lock on the repository.
 #[derive(Debug)]
-pub struct Transaction<'a> {
-    repo: &'a Repo,
-    open: bool,
-}
+pub struct RepoLock<'a>(&'a Repo);
 
-impl<'a> Transaction<'a> {
-    /// The repository.
-    pub fn repo(&self) -> &'a Repo {
-        self.repo
-    }
-
-    /// Write a metadata object. With `expected`, bytes with another checksum are an error.
-    pub fn write_metadata(&self, kind: ObjectType, expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest> {
-        let digest = Digest::of(bytes);
-        if let Some(expected) = expected {
-            anyhow::ensure!(digest == *expected, "object mismatch: expected {}, got {}", expected.hex(), digest.hex());
-        }
-        let variant = Variant::from_bytes(kind.variant_type(), bytes);
-        let checksum = c_string(digest.hex())?;
-        checked(|error| {
-            // SAFETY: live object, string and variant; libostree verifies the checksum and keeps what it needs.
-            unsafe {
-                sys::ostree_repo_write_metadata(
-                    self.repo.as_ptr(),
-                    kind.raw(),
-                    checksum.as_ptr(),
-                    variant.as_ptr(),
-                    null_mut(),
-                    null_mut(),
-                    error,
-                ) != 0
-            }
-        })
-        .with_context(|| format!("writing object {}", digest.hex()))?;
-        Ok(digest)
-    }
-
-    /// Write the detached metadata of a commit. It has no checksum of its own.
-    pub fn write_commit_metadata(&self, commit: &Digest, bytes: &[u8]) -> Result<()> {
-        let variant = Variant::from_bytes(ObjectType::CommitMeta.variant_type(), bytes);
-        let checksum = c_string(commit.hex())?;
-        checked(|error| {
-            // SAFETY: live object, string and variant, no cancellable.
-            unsafe {
-                sys::ostree_repo_write_commit_detached_metadata(
-                    self.repo.as_ptr(),
-                    checksum.as_ptr(),
-                    variant.as_ptr(),
-                    null_mut(),
-                    error,
-                ) != 0
-            }
-        })
-        .with_context(|| format!("writing detached metadata of {}", commit.hex()))
-    }
-
-    /// Say that a commit may lack objects, so that nobody takes it for whole after a crash.
-    pub fn mark_partial(&self, commit: &Digest) -> Result<()> {
-        self.repo.mark(commit, true)
-    }
-
-    /// Set a ref when the transaction is committed.
-    pub fn set_ref(&self, name: &str, commit: &Digest) -> Result<()> {
-        let (name, checksum) = (c_string(name)?, c_string(commit.hex())?);
-        // SAFETY: live object and strings, which libostree copies. A null remote is a local ref.
-        unsafe {
-            sys::ostree_repo_transaction_set_ref(self.repo.as_ptr(), null(), name.as_ptr(), checksum.as_ptr());
-        }
-        Ok(())
-    }
-
-    /// Sync what was staged, make it part of the repository, and set the refs.
-    pub fn commit(mut self) -> Result<()> {
-        checked(|error| {
-            // SAFETY: a live object with an open transaction, no interest in statistics.
-            unsafe { sys::ostree_repo_commit_transaction(self.repo.as_ptr(), null_mut(), null_mut(), error) != 0 }
-        })
-        .context("committing the transaction")?;
-        self.open = false;
-        Ok(())
-    }
-}
-
-impl Drop for Transaction<'_> {
+impl Drop for RepoLock<'_> {
     fn drop(&mut self) {
-        if !self.open {
-            return;
-        }
-        let aborted = checked(|error| {
-            // SAFETY: a live object with an open transaction.
-            unsafe { sys::ostree_repo_abort_transaction(self.repo.as_ptr(), null_mut(), error) != 0 }
+        let unlocked = checked(|error| {
+            // SAFETY: a live object, whose lock we hold.
+            unsafe { sys::ostree_repo_lock_pop(self.0.as_ptr(), sys::OSTREE_REPO_LOCK_SHARED, null_mut(), error) != 0 }
         });
-        if let Err(error) = aborted {
-            log::warn!("aborting the transaction: {error}");
+        if let Err(error) = unlocked {
+            log::warn!("unlocking the repository: {error}");
         }
     }
 }

@@ -1,47 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Progress of a long transfer, for a console: at most a line every ten seconds.
+//! Progress of a long transfer, for a console: at most a line every ten seconds. Threads share it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two lines, in milliseconds.
+const INTERVAL: u64 = 10_000;
 
 /// Bytes done of bytes in all.
 #[derive(Debug)]
 pub struct Progress {
     total: u64,
-    done: u64,
+    done: AtomicU64,
     started: Instant,
-    said: Instant,
+    /// When the next line is due, in milliseconds after the start.
+    due: AtomicU64,
 }
 
 impl Progress {
     /// Start to count towards `total` bytes.
     pub fn new(total: u64) -> Self {
-        let now = Instant::now();
-        Self { total, done: 0, started: now, said: now }
+        Self { total, done: AtomicU64::new(0), started: Instant::now(), due: AtomicU64::new(INTERVAL) }
     }
 
     /// Count `bytes` more, and say so if it is time.
-    pub fn add(&mut self, bytes: u64) {
-        self.done += bytes;
-        let now = Instant::now();
-        if now.duration_since(self.said) >= INTERVAL {
-            self.said = now;
-            log::info!("{}", self.line(now.duration_since(self.started)));
+    pub fn add(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let elapsed = self.started.elapsed();
+        let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let due = self.due.load(Ordering::Relaxed);
+        let mine =
+            now >= due && self.due.compare_exchange(due, now + INTERVAL, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if mine {
+            log::info!("{}", line(done, self.total, elapsed));
         }
     }
+}
 
-    fn line(&self, elapsed: Duration) -> String {
-        let mib = |bytes: u64| bytes >> 20;
-        let rate = self.done as f64 / elapsed.as_secs_f64().max(0.001);
-        let left = self.total.saturating_sub(self.done) as f64 / rate.max(1.0);
-        format!(
-            "imported {} of {} MiB, {:.0} MiB/s, about {left:.0} s left",
-            mib(self.done),
-            mib(self.total),
-            rate / f64::from(1 << 20)
-        )
-    }
+fn line(done: u64, total: u64, elapsed: Duration) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
+    let left = total.saturating_sub(done) as f64 / rate.max(1.0);
+    format!(
+        "imported {} of {} MiB, {:.0} MiB/s, about {left:.0} s left",
+        mib(done),
+        mib(total),
+        rate / f64::from(1 << 20)
+    )
 }
 
 #[cfg(test)]
@@ -50,8 +55,9 @@ mod tests {
 
     #[test]
     fn the_line_has_bytes_rate_and_what_is_left() {
-        let mut progress = Progress::new(100 << 20);
-        progress.add(40 << 20);
-        assert_eq!(progress.line(Duration::from_secs(4)), "imported 40 of 100 MiB, 10 MiB/s, about 6 s left");
+        assert_eq!(
+            line(40 << 20, 100 << 20, Duration::from_secs(4)),
+            "imported 40 of 100 MiB, 10 MiB/s, about 6 s left"
+        );
     }
 }

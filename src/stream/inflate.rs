@@ -49,6 +49,15 @@ impl<R: Read> Inflate<R> {
         })
     }
 
+    /// The compressed reader.
+    pub fn get_ref(&self) -> &R {
+        match self {
+            Self::Plain(reader) => reader.get_ref(),
+            Self::Gzip(decoder) => decoder.get_ref().get_ref(),
+            Self::Zstd(decoder) => decoder.get_ref().get_ref(),
+        }
+    }
+
     /// The compressed reader. What the decoder has buffered but not used is dropped, after it passed `inner`.
     pub fn into_inner(self) -> R {
         match self {

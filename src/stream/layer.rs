@@ -1,45 +1,137 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The stack of readers of one layer, and its verdict.
+//! The stack of readers of one layer, spread over threads, and its verdict.
+//!
+//! One thread reads the blob, hashes it and inflates it; one hashes the tar; the caller takes the tar apart. Between
+//! them are short queues of blocks, so that memory is bounded and the slowest one sets the pace.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
+use sha2::{Digest as _, Sha256};
 
-use super::{Inflate, TarReader, VerifyReader};
-use crate::oci::Layer;
+use super::{Inflate, Skip, TarReader, VerifyReader};
+use crate::oci::{Digest, Layer};
 
-type Stack<R> = VerifyReader<Inflate<VerifyReader<R>>>;
+/// Size of a block, in bytes: a few times what inflate and sha256 keep in the cache.
+const BLOCK: usize = 256 << 10;
+/// Blocks in a queue.
+const QUEUE: usize = 4;
+
+type Block = Arc<Vec<u8>>;
 
 /// The tar entries of a layer, verified at the end.
 #[derive(Debug)]
-pub struct LayerStream<R: Read> {
-    tar: TarReader<Stack<R>>,
+pub struct LayerStream<'scope> {
+    tar: TarReader<Blocks>,
+    inflate: ScopedJoinHandle<'scope, Result<()>>,
+    hash: ScopedJoinHandle<'scope, (Digest, u64)>,
+    diff_id: Digest,
 }
 
-impl<R: Read> LayerStream<R> {
-    /// Stack the readers for `layer` on its blob.
-    pub fn new(blob: R, layer: &Layer) -> Result<Self> {
+impl<'scope> LayerStream<'scope> {
+    /// Start the threads of `layer` on its blob.
+    pub fn start<'env, R: Read + Send + 'scope>(
+        scope: &'scope Scope<'scope, 'env>,
+        blob: R,
+        layer: &Layer,
+    ) -> Result<Self> {
         let compression = layer.descriptor.compression()?;
         // The blob as it is stored: length and digest.
-        let stored = layer.descriptor.verify(blob);
-        let inflated = Inflate::new(stored, compression)?;
-        // The tar: what the config promises. Upstream never checks it; a signature over the config covers it.
-        let checked = VerifyReader::new(inflated, layer.diff_id, None);
-        Ok(Self { tar: TarReader::new(checked) })
+        let inflate = Inflate::new(layer.descriptor.verify(blob), compression)?;
+        let (to_tar, from_inflate) = sync_channel(QUEUE);
+        let (to_hash, hash_from) = sync_channel(QUEUE);
+        Ok(Self {
+            tar: TarReader::new(Blocks { queue: from_inflate, block: Block::default(), at: 0 }),
+            inflate: scope.spawn(move || run_inflate(inflate, &to_tar, &to_hash)),
+            hash: scope.spawn(move || run_hash(&hash_from)),
+            diff_id: layer.diff_id,
+        })
     }
 
     /// The entries.
-    pub fn tar(&mut self) -> &mut TarReader<Stack<R>> {
+    pub fn tar(&mut self) -> &mut TarReader<Blocks> {
         &mut self.tar
     }
 
-    /// Read to the end of every reader and compare both digests. Returns the size of the tar in bytes.
-    pub fn finish(self) -> Result<u64> {
-        let mut checked = self.tar.into_inner();
-        std::io::copy(&mut checked, &mut std::io::sink()).context("reading to the end")?;
-        let size = checked.seen();
-        let inflated = checked.finish_keeping().context("checking the diffID")?;
-        inflated.into_inner().finish().context("checking the blob")?;
-        Ok(size)
+    /// Read to the end of every reader and compare both digests. Returns the size of the tar in bytes. That bytes are
+    /// not the expected ones is said before what was made of them (`result`) failed: it is the reason.
+    pub fn finish<T>(self, result: Result<T>) -> Result<(T, u64)> {
+        let drained = io::copy(&mut self.tar.into_inner(), &mut io::sink());
+        let dead = |_| anyhow!("a thread of the layer has panicked");
+        self.inflate.join().map_err(dead)?.context("reading the blob")?;
+        drained.context("reading the blob")?;
+        let (got, size) = self.hash.join().map_err(dead)?;
+        // What the config promises. Upstream never checks it; a signature over the config covers it.
+        let wanted = self.diff_id;
+        ensure!(got == wanted, "diffID mismatch: expected {wanted}, got {got} after {size} bytes");
+        Ok((result?, size))
     }
 }
+
+fn run_inflate<R: Read>(
+    mut inflate: Inflate<VerifyReader<R>>,
+    to_tar: &SyncSender<io::Result<Block>>,
+    to_hash: &SyncSender<Block>,
+) -> Result<()> {
+    loop {
+        let mut block = Vec::with_capacity(BLOCK);
+        let read = inflate.by_ref().take(BLOCK as u64).read_to_end(&mut block);
+        if let Err(error) = read {
+            let seen = format!("{error} at offset {}", inflate.get_ref().seen());
+            // The other side may have given up; it has its own error then.
+            drop(to_tar.send(Err(io::Error::new(error.kind(), seen))));
+            return Err(error).with_context(|| format!("inflating at offset {}", inflate.get_ref().seen()));
+        }
+        if block.is_empty() {
+            break;
+        }
+        let block = Arc::new(block);
+        if to_hash.send(Arc::clone(&block)).is_err() || to_tar.send(Ok(block)).is_err() {
+            break;
+        }
+    }
+    inflate.into_inner().finish()
+}
+
+fn run_hash(queue: &Receiver<Block>) -> (Digest, u64) {
+    let mut hash = Sha256::new();
+    let mut size = 0;
+    for block in queue {
+        hash.update(&block[..]);
+        size += block.len() as u64;
+    }
+    (Digest::from_bytes(hash.finalize().into()), size)
+}
+
+/// What comes out of the queue, as a reader.
+#[derive(Debug)]
+pub struct Blocks {
+    queue: Receiver<io::Result<Block>>,
+    block: Block,
+    at: usize,
+}
+
+impl Read for Blocks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.block.len() {
+            match self.queue.recv() {
+                Ok(block) => (self.block, self.at) = (block?, 0),
+                Err(_) => return Ok(0),
+            }
+        }
+        let left = &self.block[self.at..];
+        let n = left.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&left[..n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+impl Skip for Blocks {}
+
+#[cfg(test)]
+#[path = "layer_tests.rs"]
+mod tests;

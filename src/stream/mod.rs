@@ -2,8 +2,8 @@
 //! Bytes made safe: readers stacked on readers. Hostile input ends here.
 //!
 //! A layer goes through, from the outside in: length and digest of the blob ([`VerifyReader`]), decompression
-//! ([`Inflate`]), digest of the tar (`VerifyReader` again, against the diffID), tar ([`TarReader`]). The verdict is
-//! asked for explicitly with [`LayerStream::finish`]; until then nothing that came out may be reachable.
+//! ([`Inflate`]), digest of the tar (against the diffID), tar ([`TarReader`]). The verdict is asked for explicitly with
+//! [`LayerStream::finish`]; until then nothing that came out may be reachable.
 
 mod inflate;
 mod layer;
@@ -12,7 +12,7 @@ mod tar;
 mod verify;
 
 pub use inflate::Inflate;
-pub use layer::LayerStream;
+pub use layer::{Blocks, LayerStream};
 pub use tar::{Entry, Kind, Skip, TarReader};
 pub use verify::{VerifyReader, read_verified};
 

@@ -64,7 +64,6 @@ pub trait Skip: Read + Sized {
     }
 }
 
-impl<R: Read> Skip for super::VerifyReader<R> {}
 impl Skip for &[u8] {}
 
 /// Reads entries one after another. Between two calls of [`TarReader::next_entry`], reading from it gives the content of the

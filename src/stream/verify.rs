@@ -35,19 +35,14 @@ impl<R: Read> VerifyReader<R> {
     }
 
     /// Read what is left and give the verdict.
-    pub fn finish(self) -> Result<()> {
-        self.finish_keeping().map(drop)
-    }
-
-    /// As [`Self::finish`], and hand back what is below.
-    pub fn finish_keeping(mut self) -> Result<R> {
+    pub fn finish(mut self) -> Result<()> {
         io::copy(&mut self, &mut io::sink())?;
         if let Some(size) = self.size {
             ensure!(self.seen == size, "size mismatch: expected {size} bytes, got {}", self.seen);
         }
         let got = Digest::from_bytes(self.hash.finalize().into());
         ensure!(got == self.digest, "sha256 mismatch: expected {}, got {got} after {} bytes", self.digest, self.seen);
-        Ok(self.inner)
+        Ok(())
     }
 }
 

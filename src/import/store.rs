@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The repository's objects, read and written without libostree.
+//!
+//! libostree writes an object with more system calls than it needs, and syncs 256 directories for each transaction.
+//! This is the hot path of an import, so it is done here, with the same result: a file with owner, mode, xattrs and
+//! a modification time of 0, under its checksum (`ostree-repo-commit.c`).
+//!
+//! New objects go to a staging directory below the repository's `tmp`. [`Store::publish`] moves them to `objects`
+//! after everything in them has been synced: a power cut leaves whole objects or none. The directory is named after
+//! this boot of the machine. When the process dies but the machine does not, what is staged is whole, since a file gets
+//! its modification time last, and the next run goes on with it. After a power cut nothing in it can be trusted, and
+//! all of it goes.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+
+use super::gvariant;
+use super::mode::RepoMode;
+use super::tree::{S_IFLNK, S_IFMT};
+use crate::oci::Digest;
+use crate::ostree::{FileHeader, ObjectType};
+
+/// Largest metadata object that is read back, in bytes (libostree's `OSTREE_MAX_METADATA_SIZE`).
+const MAX_METADATA: u64 = 128 << 20;
+/// Files up to this size are written with one system call, and hashed before they are.
+const SMALL: usize = 128 << 10;
+/// Start of the name of the staging directory; libostree removes what is old in `tmp`.
+pub(super) const STAGE_PREFIX: &str = "slipstream-";
+/// Changes with each boot of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// An object's name in a repository: type and checksum.
+pub(super) type ObjectName = (ObjectType, Digest);
+
+/// Where an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// In the repository.
+    Published,
+    /// In the staging directory.
+    Staged,
+    /// Nowhere.
+    Missing,
+}
+
+/// The objects of a repository, and those on their way there. Threads share it.
+#[derive(Debug)]
+pub(super) struct Store {
+    objects: OwnedFd,
+    temporary: OwnedFd,
+    stage: OwnedFd,
+    stage_name: String,
+    mode: RepoMode,
+    counter: AtomicU64,
+}
+
+impl Store {
+    /// Open the repository at `path`, and its staging directory.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let open = |name: &str| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            fs::open(path.join(name), flags, Mode::empty()).with_context(|| format!("opening {name} of the repository"))
+        };
+        let mode = RepoMode::read(path)?;
+        let (objects, temporary) = (open("objects")?, open("tmp")?);
+        let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("reading {BOOT_ID}"))?;
+        let stage_name = format!("{STAGE_PREFIX}{}", boot_id.trim());
+        let stage = lock_stage(&temporary, &stage_name).context("opening the staging directory")?;
+        remove_other_stages(&path.join("tmp"), &stage_name)?;
+        let store = Self { objects, temporary, stage, stage_name, mode, counter: AtomicU64::new(0) };
+        store.remove_unfinished().context("cleaning the staging directory")?;
+        Ok(store)
+    }
+
+    /// Open the repository at `path` for reading only: what is staged there is not seen.
+    pub(super) fn open_to_read(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = || fs::open(path.join("objects"), flags, Mode::empty()).context("opening objects of the repository");
+        let mode = RepoMode::read(path)?;
+        let (stage_name, counter) = (String::new(), AtomicU64::new(0));
+        Ok(Self { objects: open()?, temporary: open()?, stage: open()?, stage_name, mode, counter })
+    }
+
+    /// Where an object is.
+    pub(super) fn presence(&self, kind: ObjectType, checksum: &Digest) -> Result<Presence> {
+        let there = |directory: &OwnedFd, name: &str| match fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("looking for object {}", checksum.hex())),
+        };
+        if there(&self.objects, &published_name(kind, checksum))? {
+            return Ok(Presence::Published);
+        }
+        let staged = there(&self.stage, &staged_name(kind, checksum))?;
+        Ok(if staged { Presence::Staged } else { Presence::Missing })
+    }
+
+    /// Whether an object is there, published or staged.
+    pub(super) fn has(&self, kind: ObjectType, checksum: &Digest) -> Result<bool> {
+        Ok(self.presence(kind, checksum)? != Presence::Missing)
+    }
+
+    fn find(&self, kind: ObjectType, checksum: &Digest) -> Result<(&OwnedFd, String)> {
+        match self.presence(kind, checksum)? {
+            Presence::Published => Ok((&self.objects, published_name(kind, checksum))),
+            Presence::Staged => Ok((&self.stage, staged_name(kind, checksum))),
+            Presence::Missing => bail!("object {} is missing", checksum.hex()),
+        }
+    }
+
+    fn open_object(&self, kind: ObjectType, checksum: &Digest) -> Result<File> {
+        let (directory, name) = self.find(kind, checksum)?;
+        let file = fs::openat(directory, &name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+            .with_context(|| format!("opening object {}", checksum.hex()))?;
+        Ok(File::from(file))
+    }
+
+    /// The bytes of a metadata object.
+    pub(super) fn load_metadata(&self, kind: ObjectType, checksum: &Digest) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.open_object(kind, checksum)?.take(MAX_METADATA + 1).read_to_end(&mut bytes);
+        read.with_context(|| format!("reading object {}", checksum.hex()))?;
+        ensure!(bytes.len() as u64 <= MAX_METADATA, "object {} is too large", checksum.hex());
+        Ok(bytes)
+    }
+
+    /// The content of a file.
+    pub(super) fn open_file(&self, checksum: &Digest) -> Result<File> {
+        self.open_object(ObjectType::File, checksum)
+    }
+
+    /// What a file is, and its size in bytes.
+    pub(super) fn load_header(&self, checksum: &Digest) -> Result<(FileHeader, u64)> {
+        let (directory, name) = self.find(ObjectType::File, checksum)?;
+        let loading = || format!("reading file object {}", checksum.hex());
+        let stat = fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW).with_context(loading)?;
+        let xattrs = read_xattrs(&through_proc(directory, &name)).with_context(loading)?;
+        let target = if stat.st_mode & S_IFMT == S_IFLNK {
+            let target = fs::readlinkat(directory, &name, Vec::new()).with_context(loading)?;
+            Some(target.into_bytes())
+        } else {
+            None
+        };
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        let on_disk = FileHeader { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode, xattrs, target };
+        self.mode
+            .header_from_disk(on_disk, || {
+                let mut target = Vec::new();
+                self.open_file(checksum)?.read_to_end(&mut target).with_context(loading)?;
+                Ok(target)
+            })
+            .map(|header| (header, size))
+    }
+
+    /// Stage a metadata object. With `expected`, bytes with another checksum are an error.
+    pub(super) fn write_metadata(&self, kind: ObjectType, expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest> {
+        let checksum = Digest::of(bytes);
+        ensure_equal(expected, &checksum)?;
+        if !self.has(kind, &checksum)? {
+            self.create_metadata(&staged_name(kind, &checksum), bytes)?;
+        }
+        Ok(checksum)
+    }
+
+    /// Stage the detached metadata of a commit.
+    pub(super) fn write_detached(&self, commit: &Digest, bytes: &[u8]) -> Result<()> {
+        self.create_metadata(&staged_name(ObjectType::CommitMeta, commit), bytes)
+    }
+
+    fn create_metadata(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.create(name, |file| {
+            file.write_all(bytes)?;
+            fs::fchmod(&*file, Mode::from_raw_mode(0o644)).map_err(Into::into)
+        })
+        .with_context(|| format!("writing object {name}"))
+    }
+
+    /// Stage a regular file of `size` bytes from `content`. With `expected`, another checksum is an error.
+    pub(super) fn write_file(
+        &self,
+        expected: Option<&Digest>,
+        header: &FileHeader,
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<Digest> {
+        let mut hash = Sha256::new();
+        hash.update(gvariant::file_header(header));
+        let small = usize::try_from(size).ok().filter(|size| *size <= SMALL);
+        if let Some(size) = small {
+            let mut bytes = vec![0; size];
+            content.read_exact(&mut bytes).context("reading a file of the layer")?;
+            hash.update(&bytes);
+            let checksum = Digest::from_bytes(hash.finalize().into());
+            ensure_equal(expected, &checksum)?;
+            if !self.has(ObjectType::File, &checksum)? {
+                self.create(&staged_name(ObjectType::File, &checksum), |file| {
+                    file.write_all(&bytes)?;
+                    self.mode.apply(file, header)
+                })
+                .with_context(|| format!("writing object {}", checksum.hex()))?;
+            }
+            return Ok(checksum);
+        }
+        self.write_large(expected, header, size, content, hash)
+    }
+
+    /// A large file is written while it is hashed: its name is known at the end.
+    fn write_large(
+        &self,
+        expected: Option<&Digest>,
+        header: &FileHeader,
+        size: u64,
+        content: &mut dyn Read,
+        mut hash: Sha256,
+    ) -> Result<Digest> {
+        let temporary = format!("new-{}", self.counter.fetch_add(1, Ordering::Relaxed));
+        let mut checksum = None;
+        let written = self.create(&temporary, |file| {
+            let mut buffer = vec![0; SMALL];
+            let mut left = size;
+            while left > 0 {
+                let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                content.read_exact(&mut buffer[..want]).context("reading a file of the layer")?;
+                hash.update(&buffer[..want]);
+                file.write_all(&buffer[..want])?;
+                left -= want as u64;
+            }
+            let got = Digest::from_bytes(hash.finalize_reset().into());
+            ensure_equal(expected, &got)?;
+            checksum = Some(got);
+            self.mode.apply(file, header)
+        });
+        if let Err(error) = written {
+            ignore(fs::unlinkat(&self.stage, &temporary, AtFlags::empty()), Errno::NOENT)?;
+            return Err(error).context("writing a file object");
+        }
+        let checksum = checksum.context("a file without a checksum")?;
+        fs::renameat(&self.stage, &temporary, &self.stage, staged_name(ObjectType::File, &checksum))
+            .with_context(|| format!("renaming object {}", checksum.hex()))?;
+        Ok(checksum)
+    }
+
+    /// Stage a symbolic link. With `expected`, another checksum is an error.
+    pub(super) fn write_symlink(&self, expected: Option<&Digest>, header: &FileHeader) -> Result<Digest> {
+        let target = header.target.as_deref().context("symbolic link without a target")?;
+        let checksum = Digest::of(&gvariant::file_header(header));
+        ensure_equal(expected, &checksum)?;
+        if self.has(ObjectType::File, &checksum)? {
+            return Ok(checksum);
+        }
+        let name = staged_name(ObjectType::File, &checksum);
+        let writing = || format!("writing symlink object {}", checksum.hex());
+        if self.mode.symlinks_are_files() {
+            self.create(&name, |file| {
+                file.write_all(target)?;
+                self.mode.apply(file, header)
+            })
+            .with_context(writing)?;
+            return Ok(checksum);
+        }
+        // A symbolic link has its owner and xattrs only after it is there: it gets its name when it is whole.
+        let temporary = format!("new-{}", self.counter.fetch_add(1, Ordering::Relaxed));
+        fs::symlinkat(target, &self.stage, &temporary).with_context(writing)?;
+        let (uid, gid) = (fs::Uid::from_raw(header.uid), fs::Gid::from_raw(header.gid));
+        fs::chownat(&self.stage, &temporary, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).with_context(writing)?;
+        let path = through_proc(&self.stage, &temporary);
+        for (name, value) in gvariant::parse_xattrs(&header.xattrs.0)? {
+            fs::lsetxattr(&path, c_name(&name)?, &value, fs::XattrFlags::empty()).with_context(writing)?;
+        }
+        fs::renameat(&self.stage, &temporary, &self.stage, &name).with_context(writing)?;
+        Ok(checksum)
+    }
+
+    /// Create a file in the staging directory; its modification time says that it is whole. A file of this name that
+    /// another thread is writing is left to that thread.
+    fn create(&self, name: &str, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = match fs::openat(&self.stage, name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => File::from(file),
+            Err(Errno::EXIST) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let written = write(&mut file).and_then(|()| {
+            let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            fs::futimens(&file, &Timestamps { last_access: keep, last_modification: epoch }).map_err(Into::into)
+        });
+        if written.is_err() {
+            ignore(fs::unlinkat(&self.stage, name, AtFlags::empty()), Errno::NOENT)?;
+        }
+        written
+    }
+
+    /// Everything that was written to the file system of the repository is on disk when this returns.
+    pub(super) fn sync(&self) -> Result<()> {
+        fs::syncfs(&self.objects).context("syncing the repository")
+    }
+
+    /// Move staged objects to where they belong. They must have been synced.
+    pub(super) fn publish(&self, names: &[ObjectName]) -> Result<()> {
+        for (kind, checksum) in names {
+            let (from, to) = (staged_name(*kind, checksum), published_name(*kind, checksum));
+            let publishing = || format!("publishing object {}", checksum.hex());
+            match fs::renameat(&self.stage, &from, &self.objects, &to) {
+                Ok(()) => {}
+                // Published before, or the directory is missing.
+                Err(Errno::NOENT) => {
+                    ignore(fs::mkdirat(&self.objects, &to[..2], Mode::from_raw_mode(0o755)), Errno::EXIST)
+                        .with_context(publishing)?;
+                    match fs::renameat(&self.stage, &from, &self.objects, &to) {
+                        Ok(()) | Err(Errno::NOENT) => {}
+                        Err(error) => return Err(error).with_context(publishing),
+                    }
+                }
+                Err(error) => return Err(error).with_context(publishing),
+            }
+        }
+        Ok(())
+    }
+
+    /// Remove the staging directory and what is left in it.
+    pub(super) fn remove_stage(&self) -> Result<()> {
+        let path = through_proc(&self.temporary, &self.stage_name);
+        let path = Path::new(path.to_str().context("staging directory has an odd name")?);
+        std::fs::remove_dir_all(path).context("removing the staging directory")
+    }
+
+    /// A directory for other temporary files.
+    pub(super) fn stage(&self) -> &OwnedFd {
+        &self.stage
+    }
+
+    fn remove_unfinished(&self) -> Result<()> {
+        let directory = fs::Dir::read_from(&self.stage)?;
+        for entry in directory {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = fs::statat(&self.stage, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let whole = name.to_bytes().len() > 64 && (stat.st_mtime == 0 || stat.st_mode & S_IFMT == S_IFLNK);
+            if !whole {
+                fs::unlinkat(&self.stage, name, AtFlags::empty())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Create and lock the staging directory: two imports must not clean up each other's files.
+fn lock_stage(temporary: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    loop {
+        ignore(fs::mkdirat(temporary, name, Mode::RWXU), Errno::EXIST)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let stage = match fs::openat(temporary, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            other => other?,
+        };
+        fs::flock(&stage, FlockOperation::LockExclusive)?;
+        // Whoever had the lock has removed the directory.
+        match fs::statat(temporary, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) if there.st_ino == fs::fstat(&stage)?.st_ino => return Ok(stage),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn remove_other_stages(temporary: &Path, own: &str) -> Result<()> {
+    for entry in std::fs::read_dir(temporary).with_context(|| format!("reading {}", temporary.display()))? {
+        let entry = entry.with_context(|| format!("reading {}", temporary.display()))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(STAGE_PREFIX) && name != own {
+            let removed = std::fs::remove_dir_all(entry.path());
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing {}", entry.path().display()));
+                }
+                _ => log::debug!("removed {name}, staged before the machine went down"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn extension(kind: ObjectType) -> &'static str {
+    match kind {
+        ObjectType::DirTree => "dirtree",
+        ObjectType::DirMeta => "dirmeta",
+        ObjectType::Commit => "commit",
+        ObjectType::CommitMeta => "commitmeta",
+        ObjectType::File => "file",
+    }
+}
+
+fn staged_name(kind: ObjectType, checksum: &Digest) -> String {
+    format!("{}.{}", checksum.hex(), extension(kind))
+}
+
+fn published_name(kind: ObjectType, checksum: &Digest) -> String {
+    let hex = checksum.hex();
+    format!("{}/{}.{}", &hex[..2], &hex[2..], extension(kind))
+}
+
+/// A path to a name in an open directory, for calls that take no directory.
+fn through_proc(directory: &impl AsFd, name: &str) -> CString {
+    CString::new(format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd())).unwrap_or_default()
+}
+
+pub(super) fn c_name(name: &[u8]) -> Result<CString> {
+    CString::new(name).context("name of an extended attribute has a NUL byte in it")
+}
+
+fn read_xattrs(path: &CString) -> Result<crate::ostree::Xattrs> {
+    let mut names = vec![0; 1024];
+    let n = loop {
+        match fs::llistxattr(path.as_c_str(), &mut names[..]) {
+            Ok(n) => break n,
+            Err(Errno::RANGE) if names.len() < 1 << 20 => names.resize(names.len() * 4, 0),
+            Err(Errno::OPNOTSUPP) => break 0,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let mut list = Vec::new();
+    for name in names[..n].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; 256];
+        let n = loop {
+            match fs::lgetxattr(path.as_c_str(), c_name(name)?, &mut value[..]) {
+                Ok(n) => break n,
+                Err(Errno::RANGE) if value.len() < 1 << 20 => value.resize(value.len() * 16, 0),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        value.truncate(n);
+        list.push((name.to_vec(), value));
+    }
+    Ok(crate::ostree::Xattrs(gvariant::xattrs(&list)))
+}
+
+fn ensure_equal(expected: Option<&Digest>, got: &Digest) -> Result<()> {
+    match expected {
+        Some(expected) if expected != got => {
+            bail!("object mismatch: expected {}, got {}", expected.hex(), got.hex())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The result of a call for which one error is as good as success.
+fn ignore(result: rustix::io::Result<()>, expected: Errno) -> rustix::io::Result<()> {
+    match result {
+        Err(error) if error == expected => Ok(()),
+        other => other,
+    }
+}

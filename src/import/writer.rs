@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What one layer, or the merge, writes: the store, and a list of what has to be published for it.
+
+use std::cell::RefCell;
+use std::io::Read;
+
+use anyhow::Result;
+
+use super::gvariant;
+use super::store::{ObjectName, Presence, Store};
+use crate::oci::Digest;
+use crate::ostree::{FileHeader, ObjectType};
+
+/// Stages objects and keeps their names.
+#[derive(Debug)]
+pub(super) struct Writer<'s> {
+    store: &'s Store,
+    staged: RefCell<Vec<ObjectName>>,
+}
+
+impl<'s> Writer<'s> {
+    pub(super) fn new(store: &'s Store) -> Self {
+        Self { store, staged: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// The names of everything that was written and is not published.
+    pub(super) fn finish(self) -> Vec<ObjectName> {
+        self.staged.into_inner()
+    }
+
+    fn record(&self, kind: ObjectType, checksum: Digest) -> Digest {
+        self.staged.borrow_mut().push((kind, checksum));
+        checksum
+    }
+
+    /// Whether an object is there. One that is staged is needed here too, and may be published with this.
+    pub(super) fn has(&self, kind: ObjectType, checksum: &Digest) -> Result<bool> {
+        Ok(match self.store.presence(kind, checksum)? {
+            Presence::Published => true,
+            Presence::Staged => {
+                self.record(kind, *checksum);
+                true
+            }
+            Presence::Missing => false,
+        })
+    }
+
+    pub(super) fn write_metadata(&self, kind: ObjectType, expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest> {
+        self.store.write_metadata(kind, expected, bytes).map(|checksum| self.record(kind, checksum))
+    }
+
+    pub(super) fn write_file(
+        &self,
+        expected: Option<&Digest>,
+        header: &FileHeader,
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<Digest> {
+        let written = self.store.write_file(expected, header, size, content);
+        written.map(|checksum| self.record(ObjectType::File, checksum))
+    }
+
+    pub(super) fn write_symlink(&self, expected: Option<&Digest>, header: &FileHeader) -> Result<Digest> {
+        self.store.write_symlink(expected, header).map(|checksum| self.record(ObjectType::File, checksum))
+    }
+
+    /// Write the detached metadata of a commit, which is named after the commit and not after itself.
+    pub(super) fn write_commit_metadata(&self, commit: &Digest, bytes: &[u8]) -> Result<()> {
+        self.store.write_detached(commit, bytes)?;
+        self.record(ObjectType::CommitMeta, *commit);
+        Ok(())
+    }
+
+    /// Write a commit with empty subject and body.
+    pub(super) fn write_commit(
+        &self,
+        metadata: &[(&str, &str)],
+        parent: Option<&Digest>,
+        timestamp: u64,
+        tree: &Digest,
+        meta: &Digest,
+    ) -> Result<Digest> {
+        let bytes = gvariant::commit(metadata, parent, timestamp, tree, meta);
+        self.write_metadata(ObjectType::Commit, None, &bytes)
+    }
+}
