@@ -23,11 +23,16 @@ pub fn cases() -> Vec<Case> {
                 "the peer's object is corrupt: it was hashed with both labels",
                 &["layer +/usr/bin/n", "layer -/usr/bin/n", "merge +/usr/bin/n", "merge -/usr/bin/n"],
             ),
-        case("selinux-hardlink-two-labels", Selinux).layer(|l| {
-            l.file("usr/bin/one", "one\n")
-                .hardlink("etc/two", "usr/bin/one")
-                .hardlink("usr/share/three", "usr/bin/one");
-        }),
+        case("selinux-hardlink-two-labels", Selinux)
+            .layer(|l| {
+                l.file("usr/bin/one", "one\n")
+                    .hardlink("etc/two", "usr/bin/one")
+                    .hardlink("usr/share/three", "usr/bin/one");
+            })
+            .differs(
+                "the published peer leaves all links of the layer's commit with the label of the first",
+                &["layer +/usr/etc/two", "layer +/usr/share/three", "layer -/usr/etc/two", "layer -/usr/share/three"],
+            ),
         case("selinux-replace", Selinux).layer(|l| {
             l.file("usr/bin/tool", "tool of the layer\n")
                 .file("usr/lib/data/.wh.a", "")
