@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::deploy::{self, Deployed};
-use crate::import::{Imported, Plan, collect_layers, forget_image, import, kernels, plan};
+use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_image, import, kernels, plan};
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
@@ -182,17 +182,20 @@ impl Story<'_> {
         kernel: &str,
     ) -> Result<Result<Deployed, Ending>> {
         let imported = self.import_from_any(repo)?;
-        let kernels = kernels(&self.options.sysroot.join("ostree/repo"), &imported.commit)?;
+        let repo_path = self.options.sysroot.join("ostree/repo");
+        let own = kernels(&repo_path, &imported.commit)?;
+        let versions: Vec<&str> = own.iter().map(|kernel| kernel.version.as_str()).collect();
         let node = self.status.node_image.get_or_insert_default();
         node.commit = Some(imported.commit.hex());
-        node.kernel = kernels.iter().find(|version| *version == kernel).or(kernels.first()).cloned();
-        if self.request.kernel == KernelPolicy::Same && !kernels.iter().any(|version| version == kernel) {
+        node.kernel = versions.iter().find(|version| **version == kernel).or(versions.first()).map(ToString::to_string);
+        if self.request.kernel == KernelPolicy::Same && !versions.contains(&kernel) {
             clean_up(repo, self.request);
-            let reason = format!("kernel=same, and the node image has {} instead of {kernel}", kernels.join(", "));
+            let reason = format!("kernel=same, and the node image has {} instead of {kernel}", versions.join(", "));
             return Ok(Err((Outcome::Skipped, Some(reason))));
         }
         let started = Instant::now();
         let root = &self.options.sysroot;
+        ensure_boot_room(&root.join("boot"), &kernels(&repo_path, &bootimage.commit)?, &own)?;
         let deployed = deploy::deploy(sysroot, root, bootimage, &imported, &self.request.image)?;
         let node = self.status.node_image.get_or_insert_default();
         node.deployment = Some(deployed.path.display().to_string());

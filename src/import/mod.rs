@@ -13,9 +13,11 @@
 
 mod base;
 mod chunk;
+mod config;
 mod derived;
 mod gc;
 mod gvariant;
+mod kernel;
 mod keys;
 mod label;
 mod layer;
@@ -28,6 +30,7 @@ mod plan;
 mod policy;
 mod publish;
 mod refs;
+mod space;
 mod store;
 mod time;
 mod tree;
@@ -40,13 +43,16 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 pub use gc::{collect_layers, forget_image};
+pub use kernel::{Kernel, kernels};
 pub use plan::{ImportPlan, Plan, plan};
+pub use space::ensure_boot_room;
 
 use crate::oci::{Digest, ImageReference, Layer};
 use crate::ostree::Repo;
 use crate::report::Progress;
 use crate::source::VerifiedImage;
 use base::{Role, has_open_root, import_side_by_side};
+use config::RepoConfig;
 use derived::LayerContext;
 use layer::Job;
 use merge_commit::Merge;
@@ -73,7 +79,9 @@ pub fn import(
 ) -> Result<Imported> {
     // Nobody may prune meanwhile: staged objects and published layers are not all reachable yet.
     let _lock = repo.lock_shared()?;
-    let store = Store::open(repo_path)?;
+    let config = RepoConfig::read(repo_path)?;
+    space::ensure_room(repo_path, &config, space::needed(plan.missing())?)?;
+    let store = Store::open(repo_path, config.mode)?;
     let job = Job {
         store: &store,
         image,
@@ -158,23 +166,4 @@ fn import_base(job: &Job<'_>, plan: &ImportPlan, publisher: &mut Publisher<'_>) 
         }
     })?;
     base.context("the commit layer gave no commit").map(Some)
-}
-
-/// The versions of the kernels in a commit: the directories of `/usr/lib/modules` that hold a `vmlinuz`.
-pub fn kernels(repo_path: &Path, commit: &Digest) -> Result<Vec<String>> {
-    let store = Store::open_to_read(repo_path)?;
-    let mut root = Dir::of_commit(&store, commit)?;
-    let mut dir = &mut root;
-    for name in ["usr", "lib", "modules"] {
-        let node =
-            dir.dirs.get_mut(name).with_context(|| format!("commit {} has no /usr/lib/modules", commit.hex()))?;
-        dir = node.load(&store)?;
-    }
-    let mut found = Vec::new();
-    for (version, node) in &mut dir.dirs {
-        if node.load(&store)?.files.contains_key("vmlinuz") {
-            found.push(version.clone());
-        }
-    }
-    Ok(found)
 }

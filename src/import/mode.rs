@@ -2,9 +2,8 @@
 //! How a repository keeps what a file is besides its content.
 
 use std::fs::File;
-use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use rustix::fs::{self, Mode, XattrFlags};
 
 use super::gvariant;
@@ -25,39 +24,6 @@ pub(super) enum RepoMode {
 }
 
 impl RepoMode {
-    /// The mode of the repository at `path`.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path.join("config")).context("reading the repository's config")?;
-        Self::parse(&text)
-    }
-
-    fn parse(config: &str) -> Result<Self> {
-        let mut section = "";
-        let mut mode = "bare";
-        for line in config.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name;
-            }
-            let Some((key, value)) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) else {
-                continue;
-            };
-            match (section, key) {
-                ("core", "mode") => mode = value,
-                // Every object would have to be sealed. `maybe` allows that it is not.
-                ("ex-integrity", "fsverity") => ensure!(
-                    matches!(value, "no" | "false" | "0" | "maybe"),
-                    "repository wants fs-verity, which is not supported"
-                ),
-                _ => {}
-            }
-        }
-        Ok(match mode {
-            "bare" => Self::Bare,
-            "bare-user" => Self::BareUser,
-            other => bail!("repository has mode {other}; only bare and bare-user can be written"),
-        })
-    }
-
     pub(super) fn symlinks_are_files(self) -> bool {
         self == Self::BareUser
     }
@@ -99,27 +65,5 @@ impl RepoMode {
         let (uid, gid, mode, xattrs) = gvariant::parse_dirmeta(&meta.1)?;
         let target = if mode & S_IFMT == S_IFLNK { Some(content()?) } else { None };
         Ok(FileHeader { uid, gid, mode, xattrs: Xattrs(xattrs.to_vec()), target })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modes() {
-        for (config, expected) in [
-            ("[core]\nrepo_version=1\nmode=bare\n", Ok(RepoMode::Bare)),
-            ("[core]\nmode = bare-user", Ok(RepoMode::BareUser)),
-            ("[core]\nmode=archive-z2", Err("repository has mode archive-z2; only bare and bare-user can be written")),
-            ("[core]\nmode=bare\n[ex-integrity]\nfsverity=maybe", Ok(RepoMode::Bare)),
-            (
-                "[core]\nmode=bare\n[ex-integrity]\nfsverity=yes",
-                Err("repository wants fs-verity, which is not supported"),
-            ),
-        ] {
-            let got = RepoMode::parse(config).map_err(|error| error.to_string());
-            assert_eq!(got, expected.map_err(str::to_owned), "{config}");
-        }
     }
 }

@@ -65,12 +65,11 @@ pub(super) struct Store {
 
 impl Store {
     /// Open the repository at `path`, and its staging directory.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, mode: RepoMode) -> Result<Self> {
         let open = |name: &str| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             fs::open(path.join(name), flags, Mode::empty()).with_context(|| format!("opening {name} of the repository"))
         };
-        let mode = RepoMode::read(path)?;
         let (objects, temporary) = (open("objects")?, open("tmp")?);
         let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("reading {BOOT_ID}"))?;
         let stage_name = format!("{STAGE_PREFIX}{}", boot_id.trim());
@@ -82,10 +81,9 @@ impl Store {
     }
 
     /// Open the repository at `path` for reading only: what is staged there is not seen.
-    pub(super) fn open_to_read(path: &Path) -> Result<Self> {
+    pub(super) fn open_to_read(path: &Path, mode: RepoMode) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = || fs::open(path.join("objects"), flags, Mode::empty()).context("opening objects of the repository");
-        let mode = RepoMode::read(path)?;
         let (stage_name, counter) = (String::new(), AtomicU64::new(0));
         Ok(Self { objects: open()?, temporary: open()?, stage: open()?, stage_name, mode, counter })
     }
