@@ -42,8 +42,8 @@ pub struct BootOptions {
     pub root: PathBuf,
 }
 
-/// Run in the initramfs. An error is reported already where a status could be written; it never means that the boot
-/// must stop.
+/// Run in the initramfs. A failure to boot the node image is reported and is no error here: a unit that fails would be
+/// started again by the next target that wants it.
 pub fn launch(options: &BootOptions) -> Result<()> {
     if Path::new(LIVE).exists() {
         log::info!("live system: nothing to do");
@@ -72,15 +72,15 @@ pub fn launch(options: &BootOptions) -> Result<()> {
     }
 }
 
-/// Report a failure that the importer could not report.
+/// Report a failure that the importer could not report, and go on.
 fn failed(options: &BootOptions, settings: Settings, error: anyhow::Error) -> Result<()> {
     // A request that cannot be read cannot say what to do about it.
     let policy = settings.on_failure().unwrap_or_default();
     let status = Status { reason: Some(format!("{error:#}")), settings, ..Status::new(Outcome::Failed) };
     status.write(&options.run_dir)?;
     send_event(&status.to_json());
-    on_failure(options, policy)?;
-    Err(error)
+    log::error!("error: {error:#}");
+    on_failure(options, policy)
 }
 
 fn on_failure(options: &BootOptions, policy: OnFailure) -> Result<()> {

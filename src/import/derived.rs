@@ -79,7 +79,7 @@ impl Builder<'_> {
         // container/storage gives a file of the base that was changed as the changed object, with a real time, and
         // then links to it. Objects that were not changed keep ostree's time, 0.
         if path.starts_with(OBJECTS) && entry.mtime > 0 && entry.kind == Kind::File {
-            let spool = self.spool(content)?;
+            let spool = self.spool(entry.size, content)?;
             self.modified.insert(path, Modified::Waiting(Box::new(entry.clone()), spool));
             return Ok(());
         }
@@ -101,7 +101,8 @@ impl Builder<'_> {
         }
     }
 
-    fn spool(&self, content: &mut impl Read) -> Result<File> {
+    fn spool(&self, size: u64, content: &mut impl Read) -> Result<File> {
+        self.writer.store().take_room(size)?;
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = openat(self.writer.store().stage(), ".", flags, Mode::RUSR | Mode::WUSR)
             .context("creating a temporary file")?;

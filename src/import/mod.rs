@@ -80,8 +80,8 @@ pub fn import(
     // Nobody may prune meanwhile: staged objects and published layers are not all reachable yet.
     let _lock = repo.lock_shared()?;
     let config = RepoConfig::read(repo_path)?;
-    space::ensure_room(repo_path, &config, space::needed(plan.missing())?)?;
-    let store = Store::open(repo_path, config.mode)?;
+    let room = space::ensure_room(repo_path, &config, space::needed(plan.missing())?)?;
+    let store = Store::open(repo_path, config.mode, room)?;
     let job = Job {
         store: &store,
         image,

@@ -28,8 +28,9 @@ pub(super) fn needed<'a>(missing: impl Iterator<Item = &'a Layer>) -> Result<u64
     Ok(sum)
 }
 
-/// Refuse what would not fit on the file system of `path` next to what libostree keeps free there.
-pub(super) fn ensure_room(path: &Path, config: &RepoConfig, needed: u64) -> Result<()> {
+/// Refuse what would not fit on the file system of `path` next to what libostree keeps free there. Returns how many
+/// bytes may be written: what is needed is an estimate, and an image may unpack to anything.
+pub(super) fn ensure_room(path: &Path, config: &RepoConfig, needed: u64) -> Result<u64> {
     let stat = rustix::fs::statvfs(path).with_context(|| format!("reading the free space of {}", path.display()))?;
     let (total, free) = (stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize));
     let kept = match (config.min_free_size, config.min_free_percent) {
@@ -37,7 +38,8 @@ pub(super) fn ensure_room(path: &Path, config: &RepoConfig, needed: u64) -> Resu
         (None, Some(percent)) => total / 100 * percent,
         (None, None) => (total / 100 * DEFAULT_FREE_PERCENT).min(DEFAULT_FREE_SIZE),
     };
-    check("the root file system", needed, free, kept)
+    check("the root file system", needed, free, kept)?;
+    Ok(free.saturating_sub(kept))
 }
 
 /// Refuse to deploy when the boot partition at `path` has no room for the kernel of the node image. A kernel that the

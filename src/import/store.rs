@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -60,12 +60,14 @@ pub(super) struct Store {
     stage: OwnedFd,
     stage_name: String,
     mode: RepoMode,
+    /// Bytes that may still be written.
+    room: AtomicU64,
     counter: AtomicU64,
 }
 
 impl Store {
-    /// Open the repository at `path`, and its staging directory.
-    pub(super) fn open(path: &Path, mode: RepoMode) -> Result<Self> {
+    /// Open the repository at `path`, and its staging directory. At most `room` bytes of files will be written.
+    pub(super) fn open(path: &Path, mode: RepoMode, room: u64) -> Result<Self> {
         let open = |name: &str| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             fs::open(path.join(name), flags, Mode::empty()).with_context(|| format!("opening {name} of the repository"))
@@ -75,7 +77,15 @@ impl Store {
         let stage_name = format!("{STAGE_PREFIX}{}", boot_id.trim());
         let stage = lock_stage(&temporary, &stage_name).context("opening the staging directory")?;
         remove_other_stages(&path.join("tmp"), &stage_name)?;
-        let store = Self { objects, temporary, stage, stage_name, mode, counter: AtomicU64::new(0) };
+        let store = Self {
+            objects,
+            temporary,
+            stage,
+            stage_name,
+            mode,
+            room: AtomicU64::new(room),
+            counter: AtomicU64::new(0),
+        };
         store.remove_unfinished().context("cleaning the staging directory")?;
         Ok(store)
     }
@@ -84,8 +94,8 @@ impl Store {
     pub(super) fn open_to_read(path: &Path, mode: RepoMode) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = || fs::open(path.join("objects"), flags, Mode::empty()).context("opening objects of the repository");
-        let (stage_name, counter) = (String::new(), AtomicU64::new(0));
-        Ok(Self { objects: open()?, temporary: open()?, stage: open()?, stage_name, mode, counter })
+        let (stage_name, room, counter) = (String::new(), AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { objects: open()?, temporary: open()?, stage: open()?, stage_name, mode, room, counter })
     }
 
     /// Where an object is.
@@ -159,6 +169,14 @@ impl Store {
             .map(|header| (header, size))
     }
 
+    /// Take `size` bytes out of what may be written.
+    pub(super) fn take_room(&self, size: u64) -> Result<()> {
+        let taken = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size));
+        taken.map(drop).map_err(|left| {
+            anyhow!("not enough space: a file of {size} bytes, and {left} may still be written to the file system")
+        })
+    }
+
     /// Stage a metadata object. With `expected`, bytes with another checksum are an error.
     pub(super) fn write_metadata(&self, kind: ObjectType, expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest> {
         let checksum = Digest::of(bytes);
@@ -200,6 +218,7 @@ impl Store {
             let checksum = Digest::from_bytes(hash.finalize().into());
             ensure_equal(expected, &checksum)?;
             if !self.has(ObjectType::File, &checksum)? {
+                self.take_room(size as u64)?;
                 self.create(&staged_name(ObjectType::File, &checksum), |file| {
                     file.write_all(&bytes)?;
                     self.mode.apply(file, header)
@@ -220,6 +239,7 @@ impl Store {
         content: &mut dyn Read,
         mut hash: Sha256,
     ) -> Result<Digest> {
+        self.take_room(size)?;
         let temporary = format!("new-{}", self.counter.fetch_add(1, Ordering::Relaxed));
         let mut checksum = None;
         let written = self.create(&temporary, |file| {

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Progress of a long transfer, for a console: at most a line every ten seconds. Threads share it.
+//! Progress of a long transfer: on a terminal one line that is written again and again, elsewhere at most a line every
+//! ten seconds. Threads share it.
 
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time between two lines, in milliseconds.
 const INTERVAL: u64 = 10_000;
+/// Time between two versions of the line on a terminal, in milliseconds.
+const TERMINAL_INTERVAL: u64 = 200;
 
 /// Bytes done of bytes in all.
 #[derive(Debug)]
@@ -15,12 +19,15 @@ pub struct Progress {
     started: Instant,
     /// When the next line is due, in milliseconds after the start.
     due: AtomicU64,
+    terminal: bool,
 }
 
 impl Progress {
     /// Start to count towards `total` bytes.
     pub fn new(total: u64) -> Self {
-        Self { total, done: AtomicU64::new(0), started: Instant::now(), due: AtomicU64::new(INTERVAL) }
+        let terminal = std::io::stderr().is_terminal();
+        let due = AtomicU64::new(if terminal { TERMINAL_INTERVAL } else { INTERVAL });
+        Self { total, done: AtomicU64::new(0), started: Instant::now(), due, terminal }
     }
 
     /// Count `bytes` more, and say so if it is time.
@@ -29,10 +36,20 @@ impl Progress {
         let elapsed = self.started.elapsed();
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let due = self.due.load(Ordering::Relaxed);
-        let mine =
-            now >= due && self.due.compare_exchange(due, now + INTERVAL, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if mine {
+        let next = now + if self.terminal { TERMINAL_INTERVAL } else { INTERVAL };
+        let mine = now >= due && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if mine && self.terminal {
+            eprint!("\r{}\x1b[K", line(done, self.total, elapsed));
+        } else if mine {
             log::info!("{}", line(done, self.total, elapsed));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.terminal {
+            eprint!("\r\x1b[K");
         }
     }
 }
