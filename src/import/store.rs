@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +35,8 @@ const MAX_METADATA: u64 = 128 << 20;
 const SMALL: usize = 128 << 10;
 /// Start of the name of the staging directory; libostree removes what is old in `tmp`.
 pub(super) const STAGE_PREFIX: &str = "slipstream-";
+/// Start of the names of files that have not got their own yet.
+const TEMPORARY_PREFIX: &[u8] = b"new-";
 /// Changes with each boot of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -100,15 +102,13 @@ impl Store {
 
     /// Where an object is.
     pub(super) fn presence(&self, kind: ObjectType, checksum: &Digest) -> Result<Presence> {
-        let there = |directory: &OwnedFd, name: &str| match fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("looking for object {}", checksum.hex())),
-        };
-        if there(&self.objects, &published_name(kind, checksum))? {
-            return Ok(Presence::Published);
+        let looking = || format!("looking for object {}", checksum.hex());
+        match fs::statat(&self.objects, published_name(kind, checksum), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => return Ok(Presence::Published),
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error).with_context(looking),
         }
-        let staged = there(&self.stage, &staged_name(kind, checksum))?;
+        let staged = self.is_staged(&staged_name(kind, checksum)).with_context(looking)?;
         Ok(if staged { Presence::Staged } else { Presence::Missing })
     }
 
@@ -240,7 +240,7 @@ impl Store {
         mut hash: Sha256,
     ) -> Result<Digest> {
         self.take_room(size)?;
-        let temporary = format!("new-{}", self.counter.fetch_add(1, Ordering::Relaxed));
+        let temporary = self.temporary_name();
         let mut checksum = None;
         let written = self.create(&temporary, |file| {
             let mut buffer = vec![0; SMALL];
@@ -286,7 +286,7 @@ impl Store {
             return Ok(checksum);
         }
         // A symbolic link has its owner and xattrs only after it is there: it gets its name when it is whole.
-        let temporary = format!("new-{}", self.counter.fetch_add(1, Ordering::Relaxed));
+        let temporary = self.temporary_name();
         fs::symlinkat(target, &self.stage, &temporary).with_context(writing)?;
         let (uid, gid) = (fs::Uid::from_raw(header.uid), fs::Gid::from_raw(header.gid));
         fs::chownat(&self.stage, &temporary, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).with_context(writing)?;
@@ -298,24 +298,39 @@ impl Store {
         Ok(checksum)
     }
 
-    /// Create a file in the staging directory; its modification time says that it is whole. A file of this name that
-    /// another thread is writing is left to that thread.
+    /// Create a file in the staging directory; its modification time says that it is whole.
+    ///
+    /// Another thread may be writing a file of this name. What it has not finished is replaced: it may still fail, and
+    /// the layer that this is for may be published before.
     fn create(&self, name: &str, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mut file = match fs::openat(&self.stage, name, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => File::from(file),
-            Err(Errno::EXIST) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let written = write(&mut file).and_then(|()| {
-            let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-            fs::futimens(&file, &Timestamps { last_access: keep, last_modification: epoch }).map_err(Into::into)
-        });
-        if written.is_err() {
-            ignore(fs::unlinkat(&self.stage, name, AtFlags::empty()), Errno::NOENT)?;
+        match self.open_new(name) {
+            Ok(file) => finish(file, write),
+            Err(Errno::EXIST) if self.is_staged(name)? => Ok(()),
+            Err(Errno::EXIST) => {
+                let temporary = self.temporary_name();
+                finish(self.open_new(&temporary)?, write)?;
+                fs::renameat(&self.stage, &temporary, &self.stage, name).map_err(Into::into)
+            }
+            Err(error) => Err(error.into()),
         }
-        written
+    }
+
+    fn open_new(&self, name: &str) -> rustix::io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        fs::openat(&self.stage, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+    }
+
+    fn temporary_name(&self) -> String {
+        format!("new-{}", self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether a staged file is there and whole.
+    fn is_staged(&self, name: &str) -> rustix::io::Result<bool> {
+        match fs::statat(&self.stage, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(is_whole(&stat)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Everything that was written to the file system of the repository is on disk when this returns.
@@ -328,19 +343,17 @@ impl Store {
         for (kind, checksum) in names {
             let (from, to) = (staged_name(*kind, checksum), published_name(*kind, checksum));
             let publishing = || format!("publishing object {}", checksum.hex());
-            match fs::renameat(&self.stage, &from, &self.objects, &to) {
-                Ok(()) => {}
-                // Published before, or the directory is missing.
-                Err(Errno::NOENT) => {
-                    ignore(fs::mkdirat(&self.objects, &to[..2], Mode::from_raw_mode(0o755)), Errno::EXIST)
-                        .with_context(publishing)?;
-                    match fs::renameat(&self.stage, &from, &self.objects, &to) {
-                        Ok(()) | Err(Errno::NOENT) => {}
-                        Err(error) => return Err(error).with_context(publishing),
-                    }
-                }
-                Err(error) => return Err(error).with_context(publishing),
+            let mut moved = fs::renameat(&self.stage, &from, &self.objects, &to);
+            if moved == Err(Errno::NOENT) {
+                let directory = fs::mkdirat(&self.objects, &to[..2], Mode::from_raw_mode(0o755));
+                ignore(directory, Errno::EXIST).with_context(publishing)?;
+                moved = fs::renameat(&self.stage, &from, &self.objects, &to);
             }
+            if moved == Err(Errno::NOENT) {
+                // Another layer has it too, and was published before.
+                moved = fs::statat(&self.objects, &to, AtFlags::SYMLINK_NOFOLLOW).map(drop);
+            }
+            moved.with_context(publishing)?;
         }
         Ok(())
     }
@@ -366,8 +379,7 @@ impl Store {
                 continue;
             }
             let stat = fs::statat(&self.stage, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let whole = name.to_bytes().len() > 64 && (stat.st_mtime == 0 || stat.st_mode & S_IFMT == S_IFLNK);
-            if !whole {
+            if name.to_bytes().starts_with(TEMPORARY_PREFIX) || !is_whole(&stat) {
                 fs::unlinkat(&self.stage, name, AtFlags::empty())?;
             }
         }
@@ -410,6 +422,19 @@ fn remove_other_stages(temporary: &Path, own: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Write a file, and say that it is whole.
+fn finish(mut file: File, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    write(&mut file)?;
+    let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    fs::futimens(&file, &Timestamps { last_access: keep, last_modification: epoch }).map_err(Into::into)
+}
+
+/// Whether [`finish`] has come to its end. A symbolic link gets its name when it is whole.
+fn is_whole(stat: &Stat) -> bool {
+    stat.st_mtime == 0 || stat.st_mode & S_IFMT == S_IFLNK
 }
 
 fn extension(kind: ObjectType) -> &'static str {
