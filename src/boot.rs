@@ -237,7 +237,8 @@ impl Story<'_> {
 
     fn import_verified(&mut self, repo: &Repo, verified: &VerifiedImage) -> Result<Imported> {
         let started = Instant::now();
-        let plan = match plan(repo, verified, &self.request.image)? {
+        let repo_path = self.options.sysroot.join("ostree/repo");
+        let plan = match plan(repo, &repo_path, verified, &self.request.image)? {
             Plan::AlreadyPresent(commit) => {
                 log::info!("the repository has the image");
                 return Ok(Imported { commit });
@@ -251,7 +252,6 @@ impl Story<'_> {
             bytes >> 20,
             plan.present_bytes() >> 20
         );
-        let repo_path = self.options.sysroot.join("ostree/repo");
         let imported = import(repo, &repo_path, verified, &self.request.image, &plan, self.deadline)?;
         self.stage("import", started, Some(bytes));
         Ok(imported)

@@ -107,7 +107,7 @@ impl PullCommand {
         let source = source::open(&SourceSpec::parse(&self.source)?, &self.run_dir, deadline)?;
         let image = source::verify(source, reference.digest())?;
         let repo = Repo::open(&self.repo)?;
-        let commit = match plan(&repo, &image, &reference)? {
+        let commit = match plan(&repo, &self.repo, &image, &reference)? {
             Plan::AlreadyPresent(commit) => commit,
             Plan::Ready(plan) => import(&repo, &self.repo, &image, &reference, &plan, deadline)?.commit,
         };

@@ -16,8 +16,9 @@ use super::store::Store;
 use super::tree::Dir;
 use crate::oci::Layer;
 
-/// Most layers that are imported at once. Each has three threads and about 2 MiB of blocks.
-const MAX_WORKERS: usize = 8;
+/// Most layers that are imported at once. Each has three threads, about 2 MiB of blocks, and the window of a zstd frame,
+/// which may be 8 MiB: more would be more memory than we want to need.
+const MAX_WORKERS: usize = 3;
 /// Where a base commit says what kind of root it boots with (ostree-ext `container/store.rs` looks here).
 const PREPARE_ROOT: [&[&str]; 2] =
     [&["etc", "ostree", "prepare-root.conf"], &["usr", "lib", "ostree", "prepare-root.conf"]];

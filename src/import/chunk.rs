@@ -10,6 +10,8 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::derived::MAX_ENTRIES;
+use super::gvariant;
 use super::tree::{S_IFLNK, S_IFREG};
 use super::writer::Writer;
 use crate::oci::Digest;
@@ -130,7 +132,7 @@ impl Importer<'_> {
         let bytes = read_limited(entry, content, MAX_XATTRS)?;
         let got = Digest::of(&bytes);
         ensure!(got == checksum, "xattrs mismatch: expected {}, got {}", checksum.hex(), got.hex());
-        self.shared_size += bytes.len();
+        self.shared_size += bytes.len() + size_of::<(Digest, Vec<u8>)>();
         ensure!(self.shared_size <= MAX_SHARED_XATTRS, "layer has more than {MAX_SHARED_XATTRS} bytes of xattrs");
         self.shared.insert(checksum, bytes);
         Ok(())
@@ -152,11 +154,13 @@ impl Importer<'_> {
             }
             _ => bail!("xattrs are neither a file nor a link"),
         };
+        gvariant::check_xattrs(&bytes)?;
         self.pending = Some((object, bytes));
         Ok(())
     }
 
     fn file(&mut self, checksum: Digest, entry: &Entry, content: &mut impl Read) -> Result<()> {
+        ensure!(self.files.len() < MAX_ENTRIES, "layer has more than {MAX_ENTRIES} objects");
         let (object, xattrs) = self.pending.take().context("object without xattrs before it")?;
         ensure!(object == checksum, "xattrs of {} before object {}", object.hex(), checksum.hex());
         ensure!(self.files.insert(checksum), "object is in the layer twice");
@@ -185,6 +189,7 @@ impl Importer<'_> {
         ensure!(self.pending.is_none(), "metadata object follows xattrs");
         ensure!(self.metadata.insert((kind, checksum)), "object is in the layer twice");
         let bytes = read_limited(entry, content, MAX_METADATA)?;
+        gvariant::check_metadata(kind, &bytes)?;
         match (kind, self.commit) {
             (ObjectType::Commit, None) => {
                 self.writer.write_metadata(kind, Some(&checksum), &bytes)?;

@@ -5,11 +5,9 @@
 //! listed in `docs/format.md`. Whiteouts are ordinary files here; [`super::merge`] acts on them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 
-use anyhow::{Context, Result, bail};
-use rustix::fs::{Mode, OFlags, openat};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::layer_tree::LayerTree;
 use super::path::{Place, link_target, normalize, place};
@@ -20,6 +18,12 @@ use crate::stream::{Entry, Kind, Skip, TarReader};
 
 /// Below it are the base's objects, in a container build's view of the tree.
 const OBJECTS: &str = "sysroot/ostree/repo/";
+
+/// Most entries of a layer, and bytes of their paths and targets: the tree is in memory until it is complete.
+pub(super) const MAX_ENTRIES: usize = 500_000;
+const MAX_NAMES: usize = 64 << 20;
+/// Most names under which dropped entries are counted.
+const MAX_DROPPED: usize = 64;
 
 /// What the files of a layer depend on besides the layer.
 pub(super) struct LayerContext<'a> {
@@ -43,7 +47,11 @@ pub(super) fn import_tree<R: Skip>(
         modified: HashMap::new(),
         dropped: BTreeMap::new(),
     };
+    let (mut entries, mut names) = (0_usize, 0_usize);
     while let Some(entry) = tar.next_entry()? {
+        (entries, names) = (entries + 1, names + entry.path.len() + entry.link.len());
+        ensure!(entries <= MAX_ENTRIES, "layer has more than {MAX_ENTRIES} entries");
+        ensure!(names <= MAX_NAMES, "names in the layer are over the limit of {MAX_NAMES} bytes");
         builder.entry(&entry, tar).with_context(|| format!("importing {}", entry.path.escape_ascii()))?;
     }
     for (path, target) in &builder.links {
@@ -67,8 +75,8 @@ struct Builder<'a> {
 }
 
 enum Modified {
-    /// Header and content; no link to it has come.
-    Waiting(Box<Entry>, File),
+    /// Header, and where the content waits; no link to it has come.
+    Waiting(Box<Entry>, String),
     /// The path of the first link, which is the file.
     At(String),
 }
@@ -79,14 +87,16 @@ impl Builder<'_> {
         // container/storage gives a file of the base that was changed as the changed object, with a real time, and
         // then links to it. Objects that were not changed keep ostree's time, 0.
         if path.starts_with(OBJECTS) && entry.mtime > 0 && entry.kind == Kind::File {
-            let spool = self.spool(entry.size, content)?;
+            let spool = self.writer.store().spool(entry.size, content)?;
             self.modified.insert(path, Modified::Waiting(Box::new(entry.clone()), spool));
             return Ok(());
         }
         let path = match place(&path, self.context.any_top_level) {
             Place::Keep(path) => path,
             Place::Drop(what) => {
-                *self.dropped.entry(what).or_default() += 1;
+                if self.dropped.len() < MAX_DROPPED || self.dropped.contains_key(&what) {
+                    *self.dropped.entry(what).or_default() += 1;
+                }
                 return Ok(());
             }
         };
@@ -99,17 +109,6 @@ impl Builder<'_> {
                 bail!("type {:?}: devices, fifos and sockets cannot be in an ostree tree", char::from(flag))
             }
         }
-    }
-
-    fn spool(&self, size: u64, content: &mut impl Read) -> Result<File> {
-        self.writer.store().take_room(size)?;
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = openat(self.writer.store().stage(), ".", flags, Mode::RUSR | Mode::WUSR)
-            .context("creating a temporary file")?;
-        let mut file = File::from(file);
-        std::io::copy(content, &mut file).context("writing a temporary file")?;
-        file.seek(SeekFrom::Start(0)).context("rewinding a temporary file")?;
-        Ok(file)
     }
 
     fn header(&self, path: &str, mode: u32, entry: &Entry) -> Result<FileHeader> {
@@ -161,12 +160,12 @@ impl Builder<'_> {
             }
             Some(Modified::Waiting(..)) => {
                 let at = Modified::At(path.clone());
-                let Some(Modified::Waiting(mut object, mut content)) = self.modified.insert(target.to_owned(), at)
-                else {
+                let Some(Modified::Waiting(mut object, spool)) = self.modified.insert(target.to_owned(), at) else {
                     bail!("changed object {target} is gone")
                 };
                 // The header is the object's, without its xattrs: container/storage gives them to the links as well.
                 object.xattrs.clear();
+                let mut content = self.writer.store().open_spool(&spool)?;
                 self.file(&path, &object, &mut content)
             }
         }

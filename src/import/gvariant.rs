@@ -4,12 +4,13 @@
 //! Serialization: <https://people.gnome.org/~desrt/gvariant-serialisation.pdf>. Types: libostree's `ostree-core.h`.
 //! Numbers in metadata objects are big-endian, whatever the machine is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
 
+use super::tree::S_IFDIR;
 use crate::oci::Digest;
-use crate::ostree::FileHeader;
+use crate::ostree::{FileHeader, ObjectType};
 
 /// Bytes of a container with the offsets of its variable-sized members.
 #[derive(Default)]
@@ -76,8 +77,45 @@ fn text(text: &str) -> Vec<u8> {
 /// value counts), none that is empty. Otherwise an object would not have the checksum that is its name.
 pub(crate) fn xattrs(list: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let sorted: BTreeMap<_, _> = list.iter().map(|(name, value)| (name, value)).collect();
+    serialize_xattrs(sorted.into_iter().filter(|(_, value)| !value.is_empty()))
+}
+
+/// Check extended attributes that somebody else serialized: in normal form, each name once.
+pub(crate) fn check_xattrs(bytes: &[u8]) -> Result<()> {
+    let list = parse_xattrs(bytes)?;
+    let mut seen = HashSet::with_capacity(list.len());
+    for (name, _) in &list {
+        ensure!(!name.is_empty() && !name.contains(&0), "bad name of an extended attribute");
+        ensure!(seen.insert(name), "extended attribute {} is given twice", name.escape_ascii());
+    }
+    let again = serialize_xattrs(list.iter().map(|(name, value)| (name, value)));
+    ensure!(again == bytes, "extended attributes are not in normal form");
+    Ok(())
+}
+
+/// Check a metadata object that somebody else serialized, as libostree does before it writes one.
+pub(crate) fn check_metadata(kind: ObjectType, bytes: &[u8]) -> Result<()> {
+    match kind {
+        ObjectType::DirTree => {
+            let tree = parse_dirtree(bytes)?;
+            let files = tree.files.iter().map(|(name, checksum)| (name.as_str(), *checksum));
+            let dirs = tree.dirs.iter().map(|(name, tree, meta)| (name.as_str(), *tree, *meta));
+            ensure!(dirtree(files, dirs) == bytes, "dirtree is not in normal form");
+        }
+        ObjectType::DirMeta => {
+            let (.., mode, attributes) = parse_dirmeta(bytes)?;
+            ensure!(mode & !0o7777 == S_IFDIR, "dirmeta has mode {mode:o}");
+            check_xattrs(attributes)?;
+        }
+        ObjectType::Commit => drop(parse_commit(bytes)?),
+        ObjectType::CommitMeta | ObjectType::File => {}
+    }
+    Ok(())
+}
+
+fn serialize_xattrs<'a>(list: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>) -> Vec<u8> {
     let mut array = Container::default();
-    for (name, value) in sorted.into_iter().filter(|(_, value)| !value.is_empty()) {
+    for (name, value) in list {
         let mut pair = Container::default();
         pair.member(&[name.as_slice(), &[0]].concat());
         pair.member(value);
@@ -198,6 +236,7 @@ fn elements(bytes: &[u8], alignment: usize) -> Result<Vec<&[u8]>> {
 
 fn read_text(bytes: &[u8]) -> Result<&str> {
     let bytes = bytes.strip_suffix(&[0]).context("metadata object has a string without an end")?;
+    ensure!(!bytes.contains(&0), "metadata object has a string with a NUL byte in it");
     std::str::from_utf8(bytes).context("metadata object has a string that is not UTF-8")
 }
 
@@ -231,6 +270,11 @@ pub(crate) fn parse_dirtree(bytes: &[u8]) -> Result<DirTree> {
         let name = checked_name(read_text(slice(element, 0, name_end)?)?)?;
         let checksum = read_checksum(slice(element, name_end, tree_end)?)?;
         tree.dirs.push((name, checksum, read_checksum(slice(element, tree_end, body)?)?));
+    }
+    let names = tree.files.iter().map(|(name, _)| name).chain(tree.dirs.iter().map(|(name, ..)| name));
+    let mut seen = HashSet::with_capacity(tree.files.len() + tree.dirs.len());
+    for name in names {
+        ensure!(seen.insert(name), "directory has two entries named {name:?}");
     }
     Ok(tree)
 }

@@ -25,9 +25,10 @@ fn golden_empty_dirtree() {
 fn what_is_written_can_be_read() {
     for count in [0_usize, 1, 3, 10, 3000] {
         let names: Vec<String> = (0..count).map(|n| format!("name-{n:05}")).collect();
+        let dirs: Vec<String> = (0..count).map(|n| format!("dir-{n:05}")).collect();
         let bytes = dirtree(
             names.iter().map(|name| (name.as_str(), digest('a'))),
-            names.iter().map(|name| (name.as_str(), digest('b'), digest('c'))),
+            dirs.iter().map(|name| (name.as_str(), digest('b'), digest('c'))),
         );
         let tree = parse_dirtree(&bytes).unwrap();
         assert_eq!(tree.files, names.iter().map(|name| (name.clone(), digest('a'))).collect::<Vec<_>>());
@@ -67,6 +68,27 @@ fn read_all(bytes: &[u8]) {
     drop(parse_commit(bytes));
     drop(parse_xattrs(bytes));
     drop(parse_dirmeta(bytes));
+}
+
+#[test]
+fn a_name_may_be_there_once() {
+    let bytes = dirtree([("a", digest('a'))].into_iter(), [("a", digest('b'), digest('c'))].into_iter());
+    assert_eq!(parse_dirtree(&bytes).unwrap_err().to_string(), "directory has two entries named \"a\"");
+}
+
+#[test]
+fn metadata_of_others_is_checked() {
+    let good = dirmeta(0, 0, 0o040755, &xattrs(&[(b"user.a".to_vec(), b"1".to_vec())]));
+    check_metadata(ObjectType::DirMeta, &good).unwrap();
+    let twice = serialize_xattrs([(&b"a".to_vec(), &b"1".to_vec()), (&b"a".to_vec(), &b"2".to_vec())].into_iter());
+    for (label, bytes, expected) in [
+        ("a file's mode", dirmeta(0, 0, 0o100644, &[]), "dirmeta has mode 100644"),
+        ("an xattr twice", dirmeta(0, 0, 0o040755, &twice), "extended attribute a is given twice"),
+        ("garbage", vec![0; 5], "dirmeta is cut"),
+    ] {
+        let error = check_metadata(ObjectType::DirMeta, &bytes).unwrap_err().to_string();
+        assert_eq!(error, expected, "{label}");
+    }
 }
 
 #[test]

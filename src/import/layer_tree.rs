@@ -56,6 +56,7 @@ impl<'a> LayerTree<'a> {
     /// Add a file or symbolic link, in place of an earlier one.
     pub(super) fn insert(&mut self, path: &str, entry: &Entry, checksum: Digest) -> Result<()> {
         let (parent, name) = self.parent(path, entry.uid, entry.gid)?;
+        ensure!(!name.is_empty(), "the root is not a file");
         ensure!(!parent.dirs.contains_key(name), "a directory of this name came before the file");
         parent.files.insert(name.to_owned(), checksum);
         Ok(())
@@ -64,6 +65,7 @@ impl<'a> LayerTree<'a> {
     /// Make room for a hard link that comes later.
     pub(super) fn clear(&mut self, path: &str, entry: &Entry) -> Result<()> {
         let (parent, name) = self.parent(path, entry.uid, entry.gid)?;
+        ensure!(!name.is_empty(), "the root is not a link");
         ensure!(!parent.dirs.contains_key(name), "a directory of this name came before the link");
         parent.files.remove(name);
         Ok(())

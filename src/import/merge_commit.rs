@@ -77,6 +77,9 @@ impl Merge<'_> {
             repo.set_ref(&name, &commit)?;
         }
         // All that the image needs is on disk before its name is.
+        if let Some(base) = &self.base {
+            repo.mark_complete(base)?;
+        }
         store.sync()?;
         repo.set_ref(&image_ref(reference), &commit)?;
         store.sync()?;

@@ -97,8 +97,9 @@ pub fn import(
             log::debug!("publishing finished layers: {error:#}");
         }
     }
-    store.remove_stage()?;
+    let removed = store.remove_stage();
     let commit = result?;
+    removed?;
     collect_layers(repo)?;
     Ok(Imported { commit })
 }
@@ -142,11 +143,7 @@ fn import_layers(
         });
     }
     let merge = Merge { store, image: job.image, temporary: &temporary, base, root, policy, layers: &layers.derived };
-    let commit = merge.write(repo, reference, &derived, publisher)?;
-    if let Some(base) = &base {
-        repo.mark_complete(base)?;
-    }
-    Ok(commit)
+    merge.write(repo, reference, &derived, publisher)
 }
 
 /// Import what is missing of the base. Returns its commit.

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Where a path of a derived layer goes in an ostree tree. Pure.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Top-level directories of which only the directory itself is kept: a running system mounts over them.
 const EMPTY: [&str; 5] = ["run", "tmp", "proc", "sys", "dev"];
 /// Symbolic link targets up to this length are rewritten by the crate tar, which upstream's filter uses.
 const HEADER_LINK: usize = 100;
+
+/// Longest path and name, in bytes: Linux's PATH_MAX and NAME_MAX. A longer one could not be checked out.
+const MAX_PATH: usize = 4096;
+const MAX_NAME: usize = 255;
 
 /// What becomes of a path.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +26,11 @@ pub(super) fn normalize(path: &[u8]) -> Result<String> {
     let path = std::str::from_utf8(path).context("path is not UTF-8")?;
     let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     ensure!(!parts.contains(&".."), "path has .. in it");
+    ensure!(!path.contains('\0'), "path has a NUL byte in it");
+    ensure!(path.len() <= MAX_PATH, "path of {} bytes is over the limit of {MAX_PATH}", path.len());
+    if let Some(name) = parts.iter().find(|part| part.len() > MAX_NAME) {
+        bail!("name of {} bytes is over the limit of {MAX_NAME}", name.len());
+    }
     Ok(parts.join("/"))
 }
 
@@ -96,6 +105,9 @@ mod tests {
             (b"..", None),
             (b"usr/\xff", None),
             (b"usr/..a", Some("usr/..a")),
+            (b"usr/a\0b", None),
+            (&[b'a'; 255], Some(&"a".repeat(255))),
+            (&[b'a'; 256], None),
         ] {
             assert_eq!(normalize(path).ok().as_deref(), expected, "{path:?}");
         }

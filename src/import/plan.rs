@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is to be done, before anything is done.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
 
 use super::gvariant::parse_commit;
 use super::keys::MANIFEST_DIGEST;
 use super::refs::{image_ref, layer_ref};
+use super::store::remove_stale;
 use crate::oci::{Digest, ImageLayers, ImageReference, Layer};
 use crate::ostree::{ObjectType, Repo};
 use crate::source::VerifiedImage;
+
+/// Longest part of a ref, in bytes: it is the name of a file or directory.
+const MAX_REF_PART: usize = 255;
 
 /// The result of looking at image and repository.
 #[derive(Debug)]
@@ -50,12 +56,19 @@ impl ImportPlan {
     }
 }
 
-/// Compare an image with what the repository has.
-pub fn plan(repo: &Repo, image: &VerifiedImage, reference: &ImageReference) -> Result<Plan> {
-    if let Some(commit) = repo.resolve_ref(&image_ref(reference))? {
+/// Compare an image with what the repository at `repo_path` has. What a run that was killed at its very end has left
+/// there is removed.
+pub fn plan(repo: &Repo, repo_path: &Path, image: &VerifiedImage, reference: &ImageReference) -> Result<Plan> {
+    let name = image_ref(reference);
+    ensure!(
+        name.split('/').all(|part| part.len() <= MAX_REF_PART),
+        "the name of image {reference} is too long for a ref"
+    );
+    if let Some(commit) = repo.resolve_ref(&name)? {
         let parsed = parse_commit(&repo.load_metadata(ObjectType::Commit, &commit)?)
             .with_context(|| format!("reading commit {}", commit.hex()))?;
         if parsed.get(MANIFEST_DIGEST) == Some(&image.manifest.digest.to_string()) {
+            remove_stale(&repo_path.join("tmp"))?;
             return Ok(Plan::AlreadyPresent(commit));
         }
     }

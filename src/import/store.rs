@@ -365,9 +365,19 @@ impl Store {
         std::fs::remove_dir_all(path).context("removing the staging directory")
     }
 
-    /// A directory for other temporary files.
-    pub(super) fn stage(&self) -> &OwnedFd {
-        &self.stage
+    /// Keep `size` bytes for later, without an open file. Returns the name to ask for them by.
+    pub(super) fn spool(&self, size: u64, content: &mut impl Read) -> Result<String> {
+        self.take_room(size)?;
+        let name = self.temporary_name();
+        let mut file = self.open_new(&name).context("creating a temporary file")?;
+        std::io::copy(content, &mut file).context("writing a temporary file")?;
+        Ok(name)
+    }
+
+    /// What [`Self::spool`] keeps.
+    pub(super) fn open_spool(&self, name: &str) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        fs::openat(&self.stage, name, flags, Mode::empty()).map(File::from).context("opening a temporary file")
     }
 
     fn remove_unfinished(&self) -> Result<()> {
@@ -385,6 +395,26 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Remove staging directories that no import uses.
+pub(super) fn remove_stale(temporary: &Path) -> Result<()> {
+    let reading = || format!("reading {}", temporary.display());
+    for entry in std::fs::read_dir(temporary).with_context(reading)? {
+        let path = entry.with_context(reading)?.path();
+        let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGE_PREFIX));
+        if !ours {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let stage = fs::open(&path, flags, Mode::empty()).with_context(|| format!("opening {}", path.display()))?;
+        match fs::flock(&stage, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => std::fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?,
+            Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error).with_context(|| format!("locking {}", path.display())),
+        }
+    }
+    Ok(())
 }
 
 /// Create and lock the staging directory: two imports must not clean up each other's files.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A tree of files in memory, over the dirtrees of the repository: a directory is read when somebody goes into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, ensure};
 
@@ -13,6 +13,9 @@ use crate::ostree::ObjectType;
 
 /// Deepest nesting of directories. Linux's PATH_MAX allows 2048; hostile trees must not exhaust the stack.
 pub(super) const MAX_DEPTH: usize = 256;
+
+/// Most paths in a tree. RHEL CoreOS has 60,000; a tree of a few objects can have any number.
+const MAX_PATHS: u64 = 1_000_000;
 
 /// A directory.
 #[derive(Clone, Debug)]
@@ -98,23 +101,42 @@ impl Node {
     }
 }
 
-/// Check that every object below a commit's root is there: nothing else does before the boot needs it.
+/// Check that every object below a commit's root is there, and that the tree is no larger than memory allows: nothing
+/// else does before the boot needs it. A directory that is at many paths is read once.
 pub(super) fn ensure_complete(store: &Store, commit: &Digest) -> Result<()> {
     let parsed = parse_commit(&store.load_metadata(ObjectType::Commit, commit)?)?;
-    complete(store, &parsed.tree, &parsed.meta, 0).with_context(|| format!("checking commit {}", commit.hex()))
+    let mut known = HashMap::new();
+    complete(store, &parsed.tree, &parsed.meta, 0, &mut known)
+        .with_context(|| format!("checking commit {}", commit.hex()))
+        .map(drop)
 }
 
-fn complete(store: &Store, tree: &Digest, meta: &Digest, depth: usize) -> Result<()> {
+/// How many paths are at and below a directory.
+fn complete(
+    store: &Store,
+    tree: &Digest,
+    meta: &Digest,
+    depth: usize,
+    known: &mut HashMap<Digest, u64>,
+) -> Result<u64> {
     ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
     ensure!(store.has(ObjectType::DirMeta, meta)?, "dirmeta {} is missing", meta.hex());
+    if let Some(paths) = known.get(tree) {
+        return Ok(*paths);
+    }
     let found = parse_dirtree(&store.load_metadata(ObjectType::DirTree, tree)?)?;
     for (name, checksum) in &found.files {
         ensure!(store.has(ObjectType::File, checksum)?, "object {} of {name:?} is missing", checksum.hex());
     }
+    let mut paths = found.files.len() as u64 + 1;
+    drop(found.files);
     for (name, tree, meta) in &found.dirs {
-        complete(store, tree, meta, depth + 1).with_context(|| format!("checking directory {name:?}"))?;
+        let below = complete(store, tree, meta, depth + 1, known);
+        paths = paths.saturating_add(below.with_context(|| format!("checking directory {name:?}"))?);
+        ensure!(paths <= MAX_PATHS, "the tree has more than {MAX_PATHS} paths");
     }
-    Ok(())
+    known.insert(*tree, paths);
+    Ok(paths)
 }
 
 /// Write a dirmeta. The type of the mode is added.

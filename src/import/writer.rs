@@ -2,6 +2,7 @@
 //! What one layer, or the merge, writes: the store, and a list of what has to be published for it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::Read;
 
 use anyhow::Result;
@@ -15,12 +16,14 @@ use crate::ostree::{FileHeader, ObjectType};
 #[derive(Debug)]
 pub(super) struct Writer<'s> {
     store: &'s Store,
-    staged: RefCell<Vec<ObjectName>>,
+    files: RefCell<Vec<ObjectName>>,
+    /// Metadata objects, of which a tree writes the same ones again and again.
+    metadata: RefCell<HashSet<ObjectName>>,
 }
 
 impl<'s> Writer<'s> {
     pub(super) fn new(store: &'s Store) -> Self {
-        Self { store, staged: RefCell::new(Vec::new()) }
+        Self { store, files: RefCell::default(), metadata: RefCell::default() }
     }
 
     pub(super) fn store(&self) -> &'s Store {
@@ -29,11 +32,17 @@ impl<'s> Writer<'s> {
 
     /// The names of everything that was written and is not published.
     pub(super) fn finish(self) -> Vec<ObjectName> {
-        self.staged.into_inner()
+        let mut names = self.files.into_inner();
+        names.extend(self.metadata.into_inner());
+        names
     }
 
     fn record(&self, kind: ObjectType, checksum: Digest) -> Digest {
-        self.staged.borrow_mut().push((kind, checksum));
+        if kind == ObjectType::File {
+            self.files.borrow_mut().push((kind, checksum));
+        } else {
+            self.metadata.borrow_mut().insert((kind, checksum));
+        }
         checksum
     }
 

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Digest;
-use super::shape::{Shape, canonical, project};
+use super::shape::{self, Shape, canonical};
 
 /// Label that says which layer is the last one with ostree objects (ostree-ext, `ostree.final-diffid`).
 const FINAL_DIFFID: &str = "ostree.final-diffid";
@@ -56,8 +56,7 @@ pub struct ImageConfig {
 impl ImageConfig {
     /// Parse the bytes of a config.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(bytes).context("parsing image config")?;
-        let known = project(&value, CONFIG, "config").context("parsing image config")?;
+        let known = shape::parse(bytes, CONFIG, "image config")?;
         let diff_ids = known["rootfs"]["diff_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
         let diff_ids = diff_ids
             .iter()

@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use super::manifest::{DOCKER_MANIFEST, DOCUMENT, OCI_MANIFEST};
+use super::shape;
 use super::{Descriptor, Digest, MAX_JSON_SIZE, Manifest};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -21,19 +22,21 @@ pub enum Document {
 
 /// Parse a manifest or an index whose bytes have this digest; of an index, choose `architecture` (Go's name).
 pub fn parse_document(bytes: &[u8], digest: Digest, architecture: &str) -> Result<Document> {
-    let value: Value = serde_json::from_slice(bytes).with_context(|| format!("parsing manifest {digest}"))?;
-    match value.get("mediaType").and_then(Value::as_str) {
-        Some(OCI_INDEX | DOCKER_LIST) => choose(&value, architecture).map(Document::Index),
-        Some(OCI_MANIFEST | DOCKER_MANIFEST) => Manifest::parse(&value, digest).map(Document::Manifest),
+    let parsing = || format!("parsing manifest {digest}");
+    let document = shape::parse(bytes, DOCUMENT, "manifest").with_context(parsing)?;
+    let is_index = match document.get("mediaType").and_then(Value::as_str) {
+        Some(OCI_INDEX | DOCKER_LIST) => true,
+        Some(OCI_MANIFEST | DOCKER_MANIFEST) => false,
         Some(other) => bail!("{digest} has media type {other:?}, which is neither image manifest nor image index"),
-        // OCI made the field optional. Both at once could be read either way by different tools.
-        None if value.get("manifests").is_some() => {
-            ensure!(value.get("layers").is_none(), "{digest} has manifests as well as layers");
-            choose(&value, architecture).map(Document::Index)
-        }
-        None => Manifest::parse(&value, digest).map(Document::Manifest),
+        // OCI made the field optional.
+        None => document.get("manifests").is_some(),
+    };
+    if is_index {
+        // Both could be read either way by different tools.
+        ensure!(document.get("layers").is_none(), "{digest} has manifests as well as layers");
+        return choose(&document, architecture).map(Document::Index).with_context(parsing);
     }
-    .with_context(|| format!("parsing manifest {digest}"))
+    Manifest::read(document, digest).map(Document::Manifest).with_context(parsing)
 }
 
 fn choose(index: &Value, architecture: &str) -> Result<Descriptor> {
@@ -81,7 +84,7 @@ mod tests {
     fn refuses_what_is_no_manifest() {
         for (label, text, expected) in [
             ("not json", "{", "parsing manifest sha256:"),
-            ("list", "[]", "manifest is not a map"),
+            ("list", "[]", "expected manifest to be a map"),
             ("other type", r#"{"mediaType":"text/plain"}"#, "neither image manifest nor image index"),
             ("both", r#"{"manifests":[],"layers":[]}"#, "manifests as well as layers"),
             ("no layers", r#"{"schemaVersion":2,"config":{"mediaType":"x","digest":"x","size":1}}"#, "has no layers"),

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::shape::{Shape, canonical, project};
+use super::shape::{Shape, canonical};
 use super::{Digest, MAX_JSON_SIZE};
 
 /// `application/vnd.oci.image.manifest.v1+json`
@@ -14,6 +14,8 @@ pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.ma
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+/// Largest blob accepted, in bytes: a TiB.
+const MAX_BLOB: u64 = 1 << 40;
 /// Most layers accepted. ostree-ext's chunking stops at 64, container builds at 127.
 const MAX_LAYERS: usize = 1024;
 
@@ -27,14 +29,24 @@ const DESCRIPTOR: Shape = Shape::Object(&[
     ("data", Shape::Text, false),
 ]);
 
-const MANIFEST: Shape = Shape::Object(&[
-    ("schemaVersion", Shape::Count, true),
+/// A manifest or an index: which of them it is, shows when it is read.
+pub(super) const DOCUMENT: Shape = Shape::Object(&[
+    ("schemaVersion", Shape::Count, false),
     ("mediaType", Shape::Text, false),
     ("artifactType", Shape::Text, false),
-    ("config", DESCRIPTOR, true),
-    ("layers", Shape::List(&DESCRIPTOR), true),
+    ("config", DESCRIPTOR, false),
+    ("layers", Shape::List(&DESCRIPTOR), false),
     ("subject", DESCRIPTOR, false),
     ("annotations", Shape::Texts, false),
+    ("manifests", Shape::List(&INSTANCE), false),
+]);
+
+/// A manifest in an index.
+const INSTANCE: Shape = Shape::Object(&[
+    ("mediaType", Shape::Text, true),
+    ("digest", Shape::Text, true),
+    ("size", Shape::Count, true),
+    ("platform", Shape::Object(&[("architecture", Shape::Text, false), ("os", Shape::Text, false)]), false),
 ]);
 
 /// How a layer is compressed, by its media type.
@@ -66,7 +78,12 @@ impl Descriptor {
         Ok(Self {
             media_type: text("mediaType")?.to_owned(),
             digest: Digest::parse(text("digest")?)?,
-            size: value.get("size").and_then(Value::as_u64).context("reading size")?,
+            // A sum of as many as there may be must not overflow.
+            size: value
+                .get("size")
+                .and_then(Value::as_u64)
+                .filter(|size| *size <= MAX_BLOB)
+                .with_context(|| format!("size is not a number up to {MAX_BLOB}"))?,
         })
     }
 
@@ -100,9 +117,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Parse the bytes of a manifest, which are known to have this digest.
-    pub(super) fn parse(value: &Value, digest: Digest) -> Result<Self> {
-        let mut known = project(value, MANIFEST, "manifest")?;
+    /// Read a document whose bytes are known to have this digest.
+    pub(super) fn read(mut known: Value, digest: Digest) -> Result<Self> {
+        for field in ["schemaVersion", "config", "layers"] {
+            ensure!(known.get(field).is_some(), "manifest has no {field}");
+        }
+        ensure!(known.get("manifests").is_none(), "manifest has layers as well as manifests");
         if known.get("mediaType").and_then(Value::as_str) == Some(DOCKER_MANIFEST) {
             convert_docker(&mut known);
         }

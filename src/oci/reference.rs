@@ -7,6 +7,9 @@ use anyhow::{Result, bail, ensure};
 
 use super::Digest;
 
+/// Longest name, in bytes. Registries stop at 255; each part has to fit in a file name when it is escaped.
+const MAX_NAME: usize = 255;
+
 /// A pullspec by digest. Its text is what the origin file carries and what the MCO compares, so it is kept as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageReference {
@@ -20,6 +23,7 @@ impl ImageReference {
         let Some((name, digest)) = text.split_once('@') else {
             bail!("image {text:?} is not given by digest: write registry/repo@sha256:…");
         };
+        ensure!(name.len() <= MAX_NAME, "image name of {} bytes is over the limit of {MAX_NAME}", name.len());
         let digest = Digest::parse(digest)?;
         ensure!(!name.contains("://"), "image {text:?} has a transport: write registry/repo@sha256:…");
         let Some((registry, repository)) = name.split_once('/') else {
@@ -30,7 +34,7 @@ impl ImageReference {
         ensure!(registry_ok, "image {text:?} has a bad registry {registry:?}");
         ensure!(!repository.contains(':'), "image {text:?} has a tag as well as a digest: leave the tag out");
         let part_ok = |part: &str| {
-            !part.is_empty()
+            !part.bytes().all(|b| b == b'.')
                 && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
         };
         ensure!(repository.split('/').all(part_ok), "image {text:?} has a bad repository {repository:?}");
@@ -72,6 +76,8 @@ mod tests {
             ("empty part", format!("quay.io/a//b@sha256:{d}"), Err("has a bad repository")),
             ("newline", format!("quay.io/a\nb@sha256:{d}"), Err("has a bad repository")),
             ("escape", format!("quay\u{1b}.io/b@sha256:{d}"), Err("has a bad registry")),
+            ("dots", format!("quay.io/../b@sha256:{d}"), Err("has a bad repository")),
+            ("long", format!("quay.io/{}@sha256:{d}", "b".repeat(255)), Err("over the limit of 255")),
             ("bad digest", "quay.io/b@sha256:12".to_owned(), Err("has 2 hex digits instead of 64")),
         ] {
             match (ImageReference::parse(&input), expected) {

@@ -3,10 +3,16 @@
 //!
 //! ostree-ext stores manifest and config in the merge commit not as it received them but as its typed parser
 //! (crate oci-spec) understood them: unknown fields are gone, types are checked. Other tools read that copy, so ours
-//! has to be the same. The types are tables here.
+//! has to be the same. The types are tables here. What a table does not name never takes memory.
 
-use anyhow::{Result, bail, ensure};
+use std::fmt;
+
+use anyhow::{Context, Result};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+
+/// Most items of a list or map. The text of a document is bounded, but an item takes more memory than text.
+const MAX_ITEMS: usize = 10_000;
 
 /// What a field may hold.
 #[derive(Clone, Copy, Debug)]
@@ -27,38 +33,6 @@ pub(super) enum Shape {
     Object(&'static [(&'static str, Shape, bool)]),
 }
 
-/// The value reduced to what `shape` knows. `null` counts as absent, as serde's Option does.
-pub(super) fn project(value: &Value, shape: Shape, name: &str) -> Result<Value> {
-    Ok(match (shape, value) {
-        (Shape::Text, Value::String(_)) | (Shape::Flag, Value::Bool(_)) => value.clone(),
-        (Shape::Count, Value::Number(number)) if number.is_u64() => value.clone(),
-        (Shape::List(item), Value::Array(values)) => {
-            Value::Array(values.iter().map(|value| project(value, *item, name)).collect::<Result<_>>()?)
-        }
-        (Shape::Texts, Value::Object(map)) => {
-            ensure!(map.values().all(Value::is_string), "{name} has a value that is not a string");
-            value.clone()
-        }
-        (Shape::Set, Value::Object(map)) => {
-            Value::Object(map.keys().map(|key| (key.clone(), Value::Object(Map::new()))).collect())
-        }
-        (Shape::Object(fields), Value::Object(map)) => {
-            let mut known = Map::new();
-            for (field, shape, required) in fields {
-                match map.get(*field) {
-                    None | Some(Value::Null) if *required => bail!("{name} has no {field}"),
-                    None | Some(Value::Null) => {}
-                    Some(value) => {
-                        known.insert((*field).to_owned(), project(value, *shape, &format!("{name}.{field}"))?);
-                    }
-                }
-            }
-            Value::Object(known)
-        }
-        _ => bail!("{name} is not a {}", shape.noun()),
-    })
-}
-
 impl Shape {
     fn noun(self) -> &'static str {
         match self {
@@ -71,10 +45,121 @@ impl Shape {
     }
 }
 
+/// Parse `bytes` to what `shape` knows. `null` counts as absent, as serde's Option does.
+pub(super) fn parse(bytes: &[u8], shape: Shape, name: &'static str) -> Result<Value> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Field { shape, name }.deserialize(&mut deserializer).with_context(|| format!("parsing {name}"))?;
+    deserializer.end().with_context(|| format!("parsing {name}"))?;
+    Ok(value)
+}
+
 /// Canonical JSON as ostree-ext writes it: keys sorted, no white space. `value` holds no floats.
 pub(super) fn canonical(value: &Value) -> String {
     // serde_json's map is sorted as long as nobody turns on its feature preserve_order: the test below notices.
     value.to_string()
+}
+
+/// A field, and its name for messages.
+#[derive(Clone, Copy)]
+struct Field {
+    shape: Shape,
+    name: &'static str,
+}
+
+impl<'de> DeserializeSeed<'de> for Field {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Field {
+    fn ensure_few<E: Error>(self, items: usize) -> Result<(), E> {
+        if items < MAX_ITEMS {
+            Ok(())
+        } else {
+            Err(E::custom(format!("{} has more than {MAX_ITEMS} items", self.name)))
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Field {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to be a {}", self.name, self.shape.noun())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        match self.shape {
+            Shape::Text => Ok(text.into()),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Other("a string"), &self)),
+        }
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        match self.shape {
+            Shape::Count => Ok(number.into()),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Value, E> {
+        match self.shape {
+            Shape::Flag => Ok(flag.into()),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Bool(flag), &self)),
+        }
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let Shape::List(item) = self.shape else {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self));
+        };
+        let mut list = Vec::new();
+        while let Some(value) = items.next_element_seed(Field { shape: *item, name: self.name })? {
+            self.ensure_few(list.len())?;
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut known = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            self.ensure_few(known.len())?;
+            let value = match self.shape {
+                Shape::Texts => map.next_value_seed(Field { shape: Shape::Text, name: self.name })?,
+                Shape::Set => {
+                    map.next_value::<IgnoredAny>()?;
+                    Value::Object(Map::new())
+                }
+                Shape::Object(fields) => match fields.iter().find(|(name, ..)| *name == key) {
+                    Some((name, shape, _)) => map.next_value_seed(Field { shape: *shape, name })?,
+                    None => {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                },
+                _ => return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self)),
+            };
+            // Two readers could take different ones.
+            if known.insert(key.clone(), value).is_some() {
+                return Err(A::Error::custom(format!("{} has the field {key:?} twice", self.name)));
+            }
+        }
+        known.retain(|_, value| !value.is_null());
+        if let Shape::Object(fields) = self.shape
+            && let Some((name, ..)) = fields.iter().find(|(name, _, required)| *required && !known.contains_key(*name))
+        {
+            return Err(A::Error::custom(format!("{} has no {name}", self.name)));
+        }
+        Ok(Value::Object(known))
+    }
 }
 
 #[cfg(test)]
@@ -82,19 +167,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn projection_drops_what_it_does_not_know() {
+    fn what_is_not_known_is_dropped() {
         const SHAPE: Shape = Shape::Object(&[("a", Shape::Count, true), ("b", Shape::Texts, false)]);
-        let value = serde_json::json!({"b": {"z": "\"\n", "a": "é"}, "a": 1, "c": []});
-        let known = project(&value, SHAPE, "manifest").unwrap();
+        let text = r#"{"b": {"z": "\"\n", "a": "é"}, "a": 1, "c": [[1.5, {"x": null}]], "c": 2}"#;
+        let known = parse(text.as_bytes(), SHAPE, "manifest").unwrap();
         assert_eq!(canonical(&known), r#"{"a":1,"b":{"a":"é","z":"\"\n"}}"#);
-        for (label, value, error) in [
-            ("missing", serde_json::json!({}), "manifest has no a"),
-            ("null", serde_json::json!({"a": null}), "manifest has no a"),
-            ("type", serde_json::json!({"a": "1"}), "manifest.a is not a count"),
-            ("negative", serde_json::json!({"a": -1}), "manifest.a is not a count"),
-            ("inner", serde_json::json!({"a": 1, "b": {"x": 1}}), "manifest.b has a value that is not a string"),
+        for (label, text, error) in [
+            ("missing", "{}", "manifest has no a"),
+            ("null", r#"{"a": null}"#, "manifest has no a"),
+            ("type", r#"{"a": "1"}"#, "expected a to be a count"),
+            ("negative", r#"{"a": -1}"#, "expected a to be a count"),
+            ("inner", r#"{"a": 1, "b": {"x": 1}}"#, "expected b to be a string"),
+            ("twice", r#"{"a": 1, "a": 2}"#, "manifest has the field \"a\" twice"),
+            ("list", "[]", "expected manifest to be a map"),
+            ("garbage behind", r#"{"a": 1} {}"#, "trailing characters"),
+            ("cut", r#"{"a": 1"#, "EOF while parsing"),
         ] {
-            assert_eq!(project(&value, SHAPE, "manifest").unwrap_err().to_string(), error, "{label}");
+            let got = format!("{:#}", parse(text.as_bytes(), SHAPE, "manifest").unwrap_err());
+            assert!(got.contains(error), "{label}: {got}");
         }
+        let many = format!(
+            r#"{{"a": 1, "b": {{{}}}}}"#,
+            (0..10_001).map(|n| format!("\"{n}\":\"\"")).collect::<Vec<_>>().join(",")
+        );
+        let got = format!("{:#}", parse(many.as_bytes(), SHAPE, "manifest").unwrap_err());
+        assert!(got.contains("b has more than 10000 items"), "{got}");
+        let deep = format!(r#"{{"a": 1, "c": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(parse(deep.as_bytes(), SHAPE, "manifest").is_ok(), "what is not known is skipped, however deep");
+        let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(parse(deep.as_bytes(), SHAPE, "manifest").is_err(), "what is known has a shape");
     }
 }

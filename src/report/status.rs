@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
+use super::log_lines::shorten;
 use super::{VERSION, send_event};
 use crate::request::Settings;
 
@@ -131,6 +132,7 @@ impl Status {
 
     /// The account as it is written.
     pub fn to_json(&self) -> Value {
+        let reason = self.reason.as_deref().map(shorten);
         let request: Map<String, Value> = self
             .settings
             .iter()
@@ -147,14 +149,17 @@ impl Status {
             .iter()
             .map(|(name, time, bytes)| json!({"name": name, "seconds": round(time.as_secs_f64()), "bytes": bytes}))
             .collect();
-        let endpoints: Vec<Value> =
-            self.endpoints.iter().map(|(source, error)| json!({"source": source, "error": error})).collect();
+        let endpoints: Vec<Value> = self
+            .endpoints
+            .iter()
+            .map(|(source, error)| json!({"source": source, "error": error.as_deref().map(shorten)}))
+            .collect();
         let leftovers: Vec<Value> = self.leftovers.iter().map(Leftover::to_json).collect();
         json!({
             "version": SCHEMA_VERSION,
             "slipstream": VERSION,
             "outcome": self.outcome.name(),
-            "reason": self.reason,
+            "reason": reason,
             "request": request,
             "bootimage": self.bootimage.as_ref().map(BootimageReport::to_json),
             "node_image": self.node_image.as_ref().map(NodeImageReport::to_json),
@@ -162,7 +167,7 @@ impl Status {
             "endpoints": endpoints,
             "reboot": {
                 "avoided": matches!(self.outcome, Outcome::Swapped),
-                "reasons": self.reason.iter().collect::<Vec<_>>(),
+                "reasons": reason.iter().collect::<Vec<_>>(),
             },
             "leftovers": leftovers,
         })

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{Mode, OFlags, open};
 
 use super::Source;
 use super::layout::{MARKER, check_marker};
@@ -28,7 +29,11 @@ pub(super) struct Archive {
 impl Archive {
     /// Read the headers of the archive once.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("opening OCI archive {}", path.display()))?;
+        // Not blocking: a fifo would wait for a writer for ever.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(
+            open(path, flags, Mode::empty()).with_context(|| format!("opening OCI archive {}", path.display()))?,
+        );
         ensure!(file.metadata()?.is_file(), "OCI archive {} is not a regular file", path.display());
         let mut archive = Self { file: Arc::new(file), blobs: HashMap::new() };
         archive.scan().with_context(|| format!("reading OCI archive {}", path.display()))?;

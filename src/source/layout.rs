@@ -29,9 +29,9 @@ impl Layout {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .with_context(|| format!("opening OCI layout {}", path.display()))?;
-        let marker = openat(&directory, MARKER, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+        let marker = open_regular(&directory, MARKER)
             .with_context(|| format!("opening {MARKER}: {} is no OCI layout", path.display()))?;
-        check_marker(File::from(marker))?;
+        check_marker(marker)?;
         let blobs = openat(&directory, BLOBS, flags, Mode::empty()).with_context(|| format!("opening {BLOBS}"))?;
         Ok(Self { blobs })
     }
@@ -39,14 +39,18 @@ impl Layout {
 
 impl Source for Layout {
     fn open_blob(&self, digest: Digest) -> Result<Box<dyn Read + Send>> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let blob = openat(&self.blobs, digest.hex(), flags, Mode::empty())
-            .with_context(|| format!("opening blob {digest} in the OCI layout"))?;
-        let stat = rustix::fs::fstat(&blob).with_context(|| format!("reading blob {digest}"))?;
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        ensure!(regular, "blob {digest} in the OCI layout is not a regular file");
-        Ok(Box::new(File::from(blob)))
+        let blob = open_regular(&self.blobs, &digest.hex());
+        Ok(Box::new(blob.with_context(|| format!("opening blob {digest} in the OCI layout"))?))
     }
+}
+
+/// Open a regular file; what else may be there must neither block nor lead elsewhere.
+fn open_regular(directory: &OwnedFd, name: &str) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = openat(directory, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    ensure!(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile, "not a regular file");
+    Ok(File::from(file))
 }
 
 /// Check the content of the marker file.

@@ -83,7 +83,10 @@ fn run_inflate<R: Read>(
             let seen = format!("{error} at offset {}", inflate.get_ref().seen());
             // The other side may have given up; it has its own error then.
             drop(to_tar.send(Err(io::Error::new(error.kind(), seen))));
-            return Err(error).with_context(|| format!("inflating at offset {}", inflate.get_ref().seen()));
+            let offset = inflate.get_ref().seen();
+            // That the blob is not the right one is why it cannot be inflated.
+            inflate.into_inner().finish()?;
+            return Err(error).with_context(|| format!("inflating at offset {offset}"));
         }
         if block.is_empty() {
             break;

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 const XATTR: &[u8] = b"SCHILY.xattr.";
 /// Most extended attributes of one entry.
 const MAX_XATTRS: usize = 256;
+/// All of them together, in bytes. Upstream's limit for a file.
+const MAX_XATTR_BYTES: usize = 1 << 20;
 
 /// What the extension headers before an entry say about it.
 #[derive(Debug, Default)]
@@ -18,6 +20,7 @@ pub(super) struct Extensions {
     pub(super) gid: Option<u64>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) sparse: bool,
+    xattr_bytes: usize,
     any: bool,
 }
 
@@ -54,6 +57,11 @@ impl Extensions {
                 let Some(name) = key.strip_prefix(XATTR) else { return Ok(()) };
                 ensure!(!name.is_empty() && !name.contains(&0), "bad name of an extended attribute");
                 ensure!(self.xattrs.len() < MAX_XATTRS, "more than {MAX_XATTRS} extended attributes");
+                self.xattr_bytes += name.len() + value.len();
+                ensure!(
+                    self.xattr_bytes <= MAX_XATTR_BYTES,
+                    "extended attributes are over the limit of {MAX_XATTR_BYTES} bytes"
+                );
                 self.xattrs.push((name.to_vec(), value.to_vec()));
             }
         }

@@ -116,6 +116,7 @@ impl<R: Skip> TarReader<R> {
                 size if extensions.size.is_none() || is_extension(header[156]) => size,
                 _ => extensions.size.unwrap_or_default(),
             };
+            ensure!(i64::try_from(size).is_ok(), "size {size} is too large");
             match header[156] {
                 b'L' => extensions.path = Some(trim_nul(self.value(size, MAX_NAME, "long name")?)),
                 b'K' => extensions.link = Some(trim_nul(self.value(size, MAX_NAME, "long link")?)),
@@ -196,7 +197,9 @@ impl<R: Skip> TarReader<R> {
                 Some(value) => value,
                 None => pax::number(&header[range]).with_context(|| format!("reading {what}"))?,
             };
-            u32::try_from(value).with_context(|| format!("{what} {value} is too large"))
+            // The largest one means "no change" to chown(2).
+            let id = u32::try_from(value).ok().filter(|id| *id != u32::MAX);
+            id.with_context(|| format!("{what} {value} is too large"))
         };
         let entry = Entry {
             kind,
