@@ -33,7 +33,7 @@ demo: deps all
 
 # All tests. The slow rest is run by hand: see docs/testing.md.
 .PHONY: check
-check: deps lint unit vm
+check: deps lint unit differential vm
 
 .PHONY: deps
 deps:
@@ -55,7 +55,12 @@ unit:
 	$(CARGO) test --locked --workspace --lib --bins
 	$(CARGO) test --locked --package slipstream --test docs
 
-# Real boots, and the importer against ostree-ext.
+# The importer against ostree-ext, image by image.
+.PHONY: differential
+differential: all
+	$(TEST_VM) differential
+
+# Real boots.
 .PHONY: vm
 vm: all
 	$(TEST_VM) test

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The importer against the reference importer: what `tests/differential.rs` needs, and a run of it.
+
+use anyhow::{Context, Result};
+
+use crate::cmd;
+use crate::lab::Lab;
+use crate::peer;
+
+/// Both importers run on the libostree of this suite.
+const SUITE: &str = "trixie";
+
+/// Run the differential test; true if nothing differs that should not.
+pub fn run(lab: &Lab) -> Result<bool> {
+    let root = lab.debian_root("reference", SUITE, &lab.packages("reference")?)?;
+    let peer = peer::binary(lab)?;
+    let mut command =
+        cmd::words("cargo", ["test", "--locked", "--package", "slipstream", "--test", "differential", "--"]);
+    command.arg("--nocapture").current_dir(&lab.source);
+    command.env("SLIPSTREAM_TOOLS_ROOT", root).env("SLIPSTREAM_PEER", peer);
+    Ok(command.status().context("running cargo")?.success())
+}
