@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# What the tests share; sourced.
+
+# The hand-off, docs/status.md.
+STATUS=/run/slipstream/status.json
+
+ok() {
+  echo "ok: $*"
+}
+
+fatal() {
+  echo "fatal: $*" >&2
+  exit 1
+}
+
+# Assert a jq expression on the status file.
+status_is() {
+  jq -e "$1" "$STATUS" >/dev/null || fatal "status is not $1: $(cat "$STATUS")"
+}
+
+# Print a string of the status file.
+status_of() {
+  jq -er "$1" "$STATUS" || fatal "status has no $1"
+}
+
+# STATEROOT CHECKSUM.SERIAL of the deployment that ostree names as booted.
+booted_deployment() {
+  ostree admin status | awk '$1 == "*" { print $2, $3 }'
+}
+
+# The path of the booted deployment.
+booted_path() {
+  local stateroot deployment
+  read -r stateroot deployment <<<"$(booted_deployment)"
+  [[ -n $deployment ]] || fatal "no deployment is booted"
+  echo "/sysroot/ostree/deploy/$stateroot/deploy/$deployment"
+}
+
+# A module of the running kernel that is not loaded: finding it needs modules.dep, loading it the file.
+fresh_module() {
+  local module
+  for module in dummy veth bonding macvlan tun nbd; do
+    if [[ ! -e /sys/module/$module ]] && modinfo "$module" >/dev/null 2>&1; then
+      echo "$module"
+      return
+    fi
+  done
+  fatal "every module that could be loaded is loaded, or none is found for $(uname -r)"
+}
+
+load_fresh_module() {
+  local module
+  module=$(fresh_module)
+  modprobe "$module" || fatal "module $module of $(uname -r) does not load"
+  [[ -e /sys/module/$module ]] || fatal "module $module is not loaded"
+  ok "module $module of $(uname -r) loads"
+}
+
+assert_no_failed_unit() {
+  local failed
+  failed=$(systemctl --failed --no-legend --plain)
+  [[ -z $failed ]] || fatal "failed units: $failed"
+  ok "no unit has failed"
+}
+
+# Mounts of ours, the modules apart: there must be none.
+assert_no_mount_left() {
+  if findmnt --noheadings /proc/cmdline; then
+    fatal "something is mounted on /proc/cmdline"
+  fi
+  if findmnt --noheadings --source LABEL=nodeimage; then
+    fatal "the staging device is still mounted"
+  fi
+  if findmnt --raw --noheadings --output TARGET | grep slipstream; then
+    fatal "a mount of slipstream's is left"
+  fi
+  ok "no mount is left"
+}

@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# After the swap the machine is one like any other to ostree: the MCO's operations work, and the running kernel's
+# modules outlive the bootimage's deployment. The reference importer knows the image.
+set -xeuo pipefail
+
+# shellcheck disable=SC1091
+. "$KOLA_EXT_DATA/commonlib.sh"
+
+booted=$(booted_path)
+
+# By the name under which it would have been pulled.
+ostree-ext-cli container image list --repo /sysroot/ostree/repo | tee /run/images
+grep -Fq "$NODE_IMAGE" /run/images || fatal "the reference importer does not know $NODE_IMAGE"
+
+ostree fsck --repo /sysroot/ostree/repo --quiet || fatal "fsck"
+
+# Undeploy the bootimage, as `rpm-ostree cleanup -r` does minutes after the boot. It is the one that is not booted.
+index=$(ostree admin status | awk '/testos [0-9a-f]+[.][0-9]/ { if ($1 != "*") { print n + 0; exit } n++ }')
+if [[ -n $index ]]; then
+  ostree admin undeploy "$index"
+fi
+ostree admin cleanup
+[[ $(ostree admin status | grep -c 'testos [0-9a-f]*[.][0-9]') == 1 ]] || fatal "deployments: $(ostree admin status)"
+load_fresh_module
+
+# A further commit, on top of what is booted; then away with it.
+mkdir -p /var/tmp/next/usr/share/vm-test
+echo next >/var/tmp/next/usr/share/vm-test/next
+mount -o remount,rw /sysroot
+ostree commit --repo /sysroot/ostree/repo --branch=testos/next --bootable --orphan \
+  --tree="ref=$(basename "$booted" | cut -d. -f1)" --tree=dir=/var/tmp/next >/run/next
+mount -o remount,ro /sysroot
+ostree admin deploy --os=testos "$(cat /run/next)"
+ostree admin status
+ostree admin status --is-default | grep -qx not-default || fatal "the further commit is not the default"
+[[ $(booted_path) == "$booted" ]] || fatal "another deployment is booted now"
+load_fresh_module
+ostree admin undeploy 0
+ostree admin cleanup
+ostree admin status --is-default | grep -qx default || fatal "the node image is not the default any more"
+ostree fsck --repo /sysroot/ostree/repo --quiet || fatal "fsck after it"
+ok "ostree's operations work"

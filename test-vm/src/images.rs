@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Everything that the tests boot, built in the order in which one thing needs another.
+
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Result, anyhow};
+
+use crate::lab::Lab;
+use crate::node::{self, NodeImage};
+use crate::trees::{self, Role, Tree};
+
+/// The images of one state of the source.
+pub struct Images<'a> {
+    /// Where they are.
+    pub lab: &'a Lab,
+    /// What is deployed on the disks.
+    pub bootimage: Tree,
+    /// What slipstream is to boot.
+    pub node: NodeImage,
+}
+
+impl<'a> Images<'a> {
+    /// Build what is missing.
+    pub fn build(lab: &'a Lab, keep_node_image: bool) -> Result<Self> {
+        let slipstream = trees::slipstream(lab)?;
+        // Both trees start from the same things.
+        trees::kernels(lab)?;
+        trees::root(lab, Role::Node)?;
+        let kept = if keep_node_image { NodeImage::newest(lab)? } else { None };
+        let build_node = || -> Result<NodeImage> {
+            match kept {
+                Some(node) => Ok(node),
+                None => node::build(lab, &trees::tree(lab, Role::Node, &slipstream)?),
+            }
+        };
+        // Making an initramfs keeps one core busy: the two trees are made side by side.
+        thread::scope(|scope| {
+            let node = scope.spawn(build_node);
+            let bootimage = trees::tree(lab, Role::Bootimage, &slipstream)?;
+            let node = node.join().map_err(|_| anyhow!("building the node image: the thread panicked"))??;
+            Ok(Self { lab, bootimage, node })
+        })
+    }
+
+    /// A pristine disk with the bootimage, its root on this file system. It must not be written to.
+    pub fn disk(&self, fstype: &str) -> Result<PathBuf> {
+        trees::disk(self.lab, &self.bootimage, fstype)
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Builds real ostree disks and node images from Debian packages and boots them in QEMU. See README.md.
+// This program is made of other programs.
+#![allow(clippy::disallowed_methods)]
+
+mod bench;
+mod bls;
+mod cache;
+mod chunks;
+mod cmd;
+mod demo;
+mod differential;
+mod guest;
+mod host;
+mod images;
+mod lab;
+mod layout;
+mod node;
+mod peer;
+mod qemu;
+mod suite;
+mod timing;
+mod trees;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+/// Build test images and boot them.
+#[derive(FromArgs)]
+struct Options {
+    /// where console logs and results go; target/vm-logs if not given
+    #[argh(option)]
+    log_dir: Option<PathBuf>,
+    /// take the newest node image there is, even if its inputs have changed: saves minutes while one works on the swap
+    #[argh(switch)]
+    keep_node_image: bool,
+    #[argh(subcommand)]
+    command: Subcommand,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Subcommand {
+    Bench(bench::Bench),
+    Images(Images),
+    Test(Test),
+    Demo(Demo),
+    Differential(Differential),
+    Timing(Timing),
+    Boot(Boot),
+}
+
+/// build every image that is missing
+#[derive(FromArgs)]
+#[argh(subcommand, name = "images")]
+struct Images {}
+
+/// run the VM tests; exit code 1 if one fails
+#[derive(FromArgs)]
+#[argh(subcommand, name = "test")]
+struct Test {
+    /// only the tests whose name contains one of these
+    #[argh(positional)]
+    filters: Vec<String>,
+    /// list the tests and stop
+    #[argh(switch)]
+    list: bool,
+}
+
+/// boot once into the node image and tell what happened
+#[derive(FromArgs)]
+#[argh(subcommand, name = "demo")]
+struct Demo {}
+
+/// measure sizes and times; Markdown tables on stdout
+#[derive(FromArgs)]
+#[argh(subcommand, name = "timing")]
+struct Timing {
+    /// how often each boot is measured; 0: only the sizes
+    #[argh(option, default = "3")]
+    runs: usize,
+}
+
+/// compare the importer with the reference importer; exit code 1 if they differ
+#[derive(FromArgs)]
+#[argh(subcommand, name = "differential")]
+struct Differential {}
+
+/// boot a copy of the disk with its console on this terminal
+#[derive(FromArgs)]
+#[argh(subcommand, name = "boot")]
+struct Boot {
+    /// kernel arguments to add
+    #[argh(option, default = "String::new()")]
+    append: String,
+}
+
+fn main() -> ExitCode {
+    let options: Options = argh::from_env();
+    match run(options) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<ExitCode> {
+    if let Subcommand::Test(Test { list: true, .. }) = options.command {
+        suite::list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Subcommand::Bench(bench) = &options.command {
+        bench::run(options.log_dir, bench)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    host::check()?;
+    let lab = lab::Lab::open(options.log_dir)?;
+    if let Subcommand::Differential(_) = options.command {
+        return Ok(if differential::run(&lab)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let images = images::Images::build(&lab, options.keep_node_image)?;
+    match options.command {
+        Subcommand::Bench(_) | Subcommand::Differential(_) => {}
+        Subcommand::Images(_) => {
+            for fstype in ["ext4", "xfs"] {
+                println!("{}", images.disk(fstype)?.display());
+            }
+            println!("{}", images.node.staging.display());
+        }
+        Subcommand::Test(test) => {
+            if !suite::run(&images, &test.filters)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Subcommand::Demo(_) => demo::run(&images)?,
+        Subcommand::Timing(timing) => timing::run(&images, timing.runs)?,
+        Subcommand::Boot(boot) => demo::boot(&images, &boot.append)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A virtual machine: one disk, booted as often as a test wants.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::bls::BootPartition;
+use crate::cmd;
+use crate::guest::{Answer, Job};
+use crate::lab::Lab;
+
+/// How long a boot with its test may take, emulated and with the machine's other core busy.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(420);
+/// A kernel says its first word at once if the virtualisation works; an emulating host does not come here.
+const KVM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Emulating a richer CPU costs time; but its SHA instructions are one call each for what else is hundreds of them.
+const TCG_CPU: &str = "qemu64,+ssse3,+sse4.1,+sha-ni";
+/// What ends a boot for good, seen on the console.
+const HOPELESS: &[&str] =
+    &["Kernel panic", "You are in emergency mode", "Entering emergency mode", "Starting Emergency Shell"];
+/// A crash reboots instead of hanging, an emergency in the initramfs powers off.
+const TEST_KARGS: &str = "quiet mitigations=off panic=1 oops=panic rd.shell=0 rd.emergency=poweroff";
+
+/// How the kernel gets loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    /// QEMU loads what the disk's default BLS entry names.
+    Direct,
+    /// Firmware and GRUB.
+    Grub,
+}
+
+/// A machine and its disks.
+pub struct Machine<'a> {
+    lab: &'a Lab,
+    /// Console logs and answers.
+    dir: PathBuf,
+    disk: PathBuf,
+    staging: Option<PathBuf>,
+    loader: Loader,
+    /// Arguments of every boot beside those of the BLS entry, with [`Loader::Direct`].
+    pub append: String,
+    /// What GRUB or we put for `$ignition_firstboot`, as long as the stamp is there.
+    firstboot: String,
+    boots: usize,
+    _copy: tempfile::TempDir,
+}
+
+/// One boot, over.
+#[derive(Debug)]
+pub struct Boot {
+    /// Everything on the serial console.
+    pub console: String,
+    /// What the guest reported.
+    pub answer: Answer,
+    /// From starting QEMU to its end.
+    pub seconds: f64,
+}
+
+impl<'a> Machine<'a> {
+    /// A machine with a copy of `disk`; logs in the lab's log directory under `name`.
+    pub fn new(lab: &'a Lab, name: &str, disk: &Path, loader: Loader) -> Result<Self> {
+        let dir = lab.logs.join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+        }
+        fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        // In the cache, where there is room for it; gone with the machine.
+        let copy = tempfile::tempdir_in(lab.cache.dir()).context("creating a directory for the disk")?;
+        let path = copy.path().join("disk.raw");
+        cmd::run(cmd::words("cp", ["--sparse=always", "--reflink=auto"]).args([disk, &path]))?;
+        Ok(Self {
+            lab,
+            dir,
+            disk: path,
+            staging: None,
+            loader,
+            append: String::new(),
+            firstboot: String::new(),
+            boots: 0,
+            _copy: copy,
+        })
+    }
+
+    /// Add a read-only disk.
+    pub fn attach(&mut self, staging: &Path) {
+        self.staging = Some(staging.to_path_buf());
+    }
+
+    /// Make the next boot a first one: these are the arguments, and a stamp on the boot partition stands for them.
+    pub fn set_firstboot(&mut self, kargs: &str) -> Result<()> {
+        let stamp = self.dir.join("ignition.firstboot");
+        let kargs = format!("ignition.firstboot {kargs}");
+        let text = format!("set ignition_firstboot=\"{kargs}{}\"\n", self.grub_kargs());
+        fs::write(&stamp, text).context("writing the first-boot stamp")?;
+        BootPartition::of(self.lab, &self.disk).write(&stamp, "/ignition.firstboot")?;
+        self.firstboot = kargs;
+        Ok(())
+    }
+
+    fn grub_kargs(&self) -> String {
+        if self.loader == Loader::Grub { format!(" {TEST_KARGS}") } else { String::new() }
+    }
+
+    /// The disk as the guest left it.
+    pub fn boot_partition(&self) -> BootPartition<'_> {
+        BootPartition::of(self.lab, &self.disk)
+    }
+
+    /// Boot once, let the guest do its job, and wait for the end.
+    pub fn boot(&mut self, job: &Job) -> Result<Boot> {
+        self.boots += 1;
+        let file = |kind: &str| self.dir.join(format!("boot-{}.{kind}", self.boots));
+        let (console, results, journal) = (file("console"), file("results"), file("journal"));
+        let testdata = self.disk.with_file_name("testdata.img");
+        job.write_disk(self.lab, &testdata)?;
+
+        let mut command = qemu(self.lab, accelerator(self.lab)?, &console);
+        command.args(drive(&self.disk, false)).args(drive(&testdata, true));
+        if let Some(staging) = &self.staging {
+            command.args(drive(staging, true));
+        }
+        command.args(["-device", "virtio-serial"]);
+        for (name, path) in [("vmtest", &results), ("vmjournal", &journal)] {
+            command.args(["-chardev", &format!("file,id={name},path={}", path.display())]);
+            command.args(["-device", &format!("virtserialport,chardev={name},name={name}")]);
+        }
+        if self.loader == Loader::Direct {
+            let entry = self.boot_partition().default_entry()?;
+            let kernel = self.boot_partition().dump(&entry.linux, &self.disk.with_file_name("vmlinuz"))?;
+            let initrd = self.boot_partition().dump(&entry.initrd, &self.disk.with_file_name("initrd"))?;
+            let cmdline = format!("{} {TEST_KARGS} {}", entry.cmdline(&self.firstboot), self.append);
+            command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", &cmdline]);
+        }
+        // The first boot's service removes the stamp; the job's scripts do the same.
+        self.firstboot.clear();
+
+        let start = Instant::now();
+        let end = wait(command, &console, BOOT_TIMEOUT);
+        let seconds = start.elapsed().as_secs_f64();
+        let boot = Boot { console: read_lossy(&console), answer: Answer::parse(&read_lossy(&results)), seconds };
+        match end {
+            Ok(()) if boot.answer.passed || boot.answer.reboot.is_some() => {
+                self.check_status(&boot.answer)?;
+                Ok(boot)
+            }
+            Ok(()) => bail!("boot {}: the guest went away without passing\n{}", self.boots, report(&console, &journal)),
+            Err(error) => bail!("boot {}: {error:#}\n{}", self.boots, report(&console, &journal)),
+        }
+    }
+
+    /// Hold slipstream's status file, if the boot left one, against its schema.
+    fn check_status(&self, answer: &Answer) -> Result<()> {
+        let Ok(status) = answer.fact("status") else { return Ok(()) };
+        let path = self.dir.join(format!("boot-{}.status.json", self.boots));
+        fs::write(&path, status).with_context(|| format!("writing {}", path.display()))?;
+        // The tools see the logs, not the source tree.
+        let schema = self.dir.join("status.schema.json");
+        fs::copy(self.lab.source.join("docs/status.schema.json"), &schema).context("copying the status' schema")?;
+        let arguments = ["python3", "-W", "ignore", "-m", "jsonschema", "-i"].map(PathBuf::from);
+        cmd::run(self.lab.tool(arguments).args([&path, &schema])).context("validating the status file")
+    }
+
+    /// The same machine with the console on this terminal, until it powers off.
+    pub fn interactive(&self) -> Result<()> {
+        let entry = self.boot_partition().default_entry()?;
+        let kernel = self.boot_partition().dump(&entry.linux, &self.disk.with_file_name("vmlinuz"))?;
+        let initrd = self.boot_partition().dump(&entry.initrd, &self.disk.with_file_name("initrd"))?;
+        let mut command = base(self.lab, accelerator(self.lab)?);
+        command.args(["-serial", "mon:stdio"]).args(drive(&self.disk, false));
+        if let Some(staging) = &self.staging {
+            command.args(drive(staging, true));
+        }
+        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
+        command.args(["-append", &format!("{} {}", entry.cmdline(&self.firstboot), self.append)]);
+        let status = command.status().context("starting QEMU")?;
+        anyhow::ensure!(status.success(), "running QEMU: {status}");
+        Ok(())
+    }
+}
+
+fn drive(path: &Path, readonly: bool) -> [String; 2] {
+    let readonly = if readonly { "on" } else { "off" };
+    // A test's disk is thrown away: what the guest syncs need not reach ours.
+    let options = format!("file={},format=raw,if=virtio,cache=unsafe,readonly={readonly}", path.display());
+    ["-drive".to_owned(), options]
+}
+
+fn base(lab: &Lab, accelerator: &str) -> Command {
+    let mut command = lab.tool(["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot"]);
+    let cpu = if accelerator == "kvm" { "host" } else { TCG_CPU };
+    let accel = if accelerator == "kvm" { "kvm" } else { "tcg,thread=multi" };
+    command.args(["-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "2048"]);
+    command
+}
+
+fn qemu(lab: &Lab, accelerator: &str, console: &Path) -> Command {
+    let mut command = base(lab, accelerator);
+    command.args(["-chardev", &format!("file,id=console,path={}", console.display()), "-serial", "chardev:console"]);
+    command
+}
+
+/// Start QEMU and wait for its end, or for a sign that there is nothing to wait for.
+fn wait(mut command: Command, console: &Path, timeout: Duration) -> Result<()> {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting QEMU")?;
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(status) = child.try_wait().context("waiting for QEMU")? {
+            let mut said = String::new();
+            if let Some(mut stderr) = child.stderr.take() {
+                std::io::Read::read_to_string(&mut stderr, &mut said).context("reading QEMU's messages")?;
+            }
+            if !status.success() {
+                bail!("running QEMU: {status}: {}", said.trim());
+            }
+            return Ok(());
+        }
+        let seen = read_lossy(console);
+        if let Some(sign) = HOPELESS.iter().find(|sign| seen.contains(**sign)) {
+            stop(&mut child)?;
+            bail!("the console says: {sign}");
+        }
+        if Instant::now() > deadline {
+            stop(&mut child)?;
+            bail!("no end after {} s", timeout.as_secs());
+        }
+        sleep(Duration::from_millis(250));
+    }
+}
+
+fn stop(child: &mut Child) -> Result<()> {
+    child.kill().context("stopping QEMU")?;
+    child.wait().context("waiting for QEMU")?;
+    Ok(())
+}
+
+/// Hardware virtualisation if a kernel really comes up with it: the device may exist and not do.
+fn accelerator(lab: &Lab) -> Result<&'static str> {
+    static CHOICE: OnceLock<&'static str> = OnceLock::new();
+    if let Some(choice) = CHOICE.get() {
+        return Ok(choice);
+    }
+    let choice = if Path::new("/dev/kvm").exists() && kvm_works(lab)? { "kvm" } else { "tcg" };
+    eprintln!("accelerator: {choice}");
+    Ok(CHOICE.get_or_init(|| choice))
+}
+
+/// Without an initramfs a kernel panics for want of a root: that it gets so far is the proof.
+fn kvm_works(lab: &Lab) -> Result<bool> {
+    let kernels = crate::trees::kernels(lab)?;
+    let kernel = crate::trees::kernel_image(&kernels.join("boot"))?;
+    let console = lab.logs.join("kvm-probe.console");
+    fs::write(&console, "").context("creating the probe's console log")?;
+    let mut command = qemu(lab, "kvm", &console);
+    command.arg("-kernel").arg(kernel).args(["-append", "console=ttyS0 panic=-1"]);
+    Ok(match wait(command, &console, KVM_TIMEOUT) {
+        Ok(()) => read_lossy(&console).contains("Linux version"),
+        Err(error) => format!("{error}").contains("Kernel panic"),
+    })
+}
+
+/// A log as far as it is written; there may be none yet.
+fn read_lossy(path: &Path) -> String {
+    match fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// The end of the console and of what the guest sent when it failed.
+fn report(console: &Path, journal: &Path) -> String {
+    let mut text = format!("  console ({}):\n{}", console.display(), cmd::tail(&read_lossy(console)));
+    let sent = read_lossy(journal);
+    if !sent.is_empty() {
+        text.push_str(&format!("  guest ({}):\n{}", journal.display(), cmd::tail(&sent)));
+    }
+    text
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The two trees and their commits, from Debian roots and kernels; and the disk with the first of them deployed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cache::Inputs;
+use crate::cmd;
+use crate::lab::Lab;
+
+/// The suite of both userspaces.
+const SUITE: &str = "trixie";
+/// The suite of the node image's kernel: another version than [`SUITE`]'s.
+const NODE_KERNEL_SUITE: &str = "trixie-backports";
+
+/// What dracut puts into the initramfs beside its default.
+const DRACUT_MODULES: &str = "ostree systemd slipstream";
+
+/// What a tree is made by and made of. The checks are not: they come on a disk of their own.
+const TREE_FILES: &[&str] = &[
+    "guest/vm-test-agent",
+    "guest/vm-test.conf",
+    "guest/vm-test.preset",
+    "guest/vm-test.service",
+    "scripts/commit.sh",
+    "scripts/enter.sh",
+    "scripts/tree.sh",
+];
+
+/// Which of the two trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// What is deployed on the disk.
+    Bootimage,
+    /// What the node image carries.
+    Node,
+}
+
+impl Role {
+    /// Its name in files and refs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bootimage => "bootimage",
+            Self::Node => "node",
+        }
+    }
+
+    /// Its version, as os-release has it.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Bootimage => "41.20260101.0",
+            Self::Node => "42.20260201.0",
+        }
+    }
+
+    fn kernel_dir(self) -> &'static str {
+        match self {
+            Self::Bootimage => "boot",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// A tree committed to a repository.
+pub struct Tree {
+    /// The artefact: `repo`, `initramfs.img`.
+    pub dir: PathBuf,
+    /// The Debian root it was made from, with dpkg's database.
+    pub root: PathBuf,
+    /// The branch in `repo`.
+    pub branch: String,
+    /// `uname -r` of its kernel.
+    pub kernel: String,
+}
+
+impl Tree {
+    /// The repository.
+    pub fn repo(&self) -> PathBuf {
+        self.dir.join("repo")
+    }
+}
+
+/// The Debian root of a role: the node's is the bootimage's with more packages.
+pub fn root(lab: &Lab, role: Role) -> Result<PathBuf> {
+    let base = lab.debian_root("base", SUITE, &lab.packages("base")?)?;
+    match role {
+        Role::Bootimage => Ok(base),
+        Role::Node => extended_root(lab, "node-root", &base, &lab.packages("node")?),
+    }
+}
+
+/// A copy of a root with more packages in it.
+pub fn extended_root(lab: &Lab, kind: &str, base: &Path, packages: &[String]) -> Result<PathBuf> {
+    let inputs = Inputs::default().text(base.to_string_lossy()).text(packages.join(" "));
+    let dir = lab.cache.artefact(kind, inputs, |dir| {
+        let root = dir.join("root");
+        cmd::run(cmd::words("cp", ["-a"]).args([base, &root]))?;
+        let enter = |words: &[&str]| {
+            let mut command = cmd::words("bash", [lab.own("scripts/enter.sh"), root.clone()]);
+            command.arg("--").args(words);
+            command
+        };
+        cmd::run(&mut enter(&["apt-get", "-q", "update"]))?;
+        cmd::run(
+            enter(&["env", "DEBIAN_FRONTEND=noninteractive"])
+                .args(["apt-get", "-q", "-y", "--no-install-recommends", "install"])
+                .args(packages),
+        )?;
+        cmd::run(&mut enter(&["sh", "-c", "rm -rf /var/lib/apt/lists/* /var/cache/apt/*"]))
+    })?;
+    Ok(dir.join("root"))
+}
+
+/// Both kernels, unpacked.
+pub fn kernels(lab: &Lab) -> Result<PathBuf> {
+    let inputs = Inputs::default().text(SUITE).text(NODE_KERNEL_SUITE).file(&lab.own("scripts/kernels.sh"))?;
+    lab.cache.artefact("kernels", inputs, |dir| {
+        cmd::run(&mut lab.script("kernels.sh", [dir.as_os_str(), SUITE.as_ref(), NODE_KERNEL_SUITE.as_ref()]))
+    })
+}
+
+/// What `make install` puts into an image, in a directory of its own.
+pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
+    let staging = tempfile::tempdir_in(lab.cache.dir()).context("creating a staging directory")?;
+    let mut destdir = OsString::from("DESTDIR=");
+    destdir.push(staging.path());
+    cmd::run(cmd::words("make", ["-C"]).arg(&lab.source).arg("install").arg(destdir))
+        .context("installing slipstream (`make all` builds it)")?;
+    // A change in a manual page changes no boot.
+    let share = staging.path().join("usr/share");
+    if share.exists() {
+        fs::remove_dir_all(&share).with_context(|| format!("removing {}", share.display()))?;
+    }
+    let inputs = Inputs::default().tree(staging.path())?;
+    lab.cache.artefact("slipstream", inputs, |dir| {
+        cmd::run(cmd::words("cp", ["-a"]).args([staging.path().join("."), dir.to_path_buf()]))
+    })
+}
+
+/// The commit of a role, with what [`slipstream`] gave.
+pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
+    let root = root(lab, role)?;
+    let kernels = kernels(lab)?.join(role.kernel_dir());
+    let branch = format!("testos/{}", role.name());
+    let mut inputs = Inputs::default()
+        .text(root.to_string_lossy())
+        .text(kernels.to_string_lossy())
+        .text(role.version())
+        .text(DRACUT_MODULES)
+        .text(slipstream.to_string_lossy())
+        .text(&branch);
+    for name in TREE_FILES {
+        inputs = inputs.file(&lab.own(name))?;
+    }
+    let kernel = kernel_of(&kernels)?;
+    let dir = lab.cache.artefact(&format!("tree-{}", role.name()), inputs, |dir| {
+        let tree = dir.join("tree");
+        cmd::run(cmd::words("cp", ["-a"]).args([&root, &tree]))?;
+        for part in [kernels.as_path(), slipstream] {
+            cmd::run(cmd::words("cp", ["-a"]).args([part.join("."), tree.clone()]))?;
+        }
+        let arguments = [tree.as_os_str(), role.name().as_ref(), role.version().as_ref(), DRACUT_MODULES.as_ref()];
+        cmd::run(cmd::words("bash", [lab.own("scripts/tree.sh")]).args(arguments))?;
+        let image = tree.join("usr/lib/modules").join(&kernel).join("initramfs.img");
+        fs::copy(&image, dir.join("initramfs.img")).with_context(|| format!("copying {}", image.display()))?;
+        let repo = dir.join("repo");
+        let arguments = [tree.as_os_str(), repo.as_os_str(), branch.as_ref(), role.version().as_ref()];
+        cmd::run(&mut lab.script("commit.sh", arguments))
+    })?;
+    Ok(Tree { dir, root, branch, kernel })
+}
+
+/// The kernel in one of the directories of [`kernels`].
+pub fn kernel_image(dir: &Path) -> Result<PathBuf> {
+    Ok(dir.join("usr/lib/modules").join(kernel_of(dir)?).join("vmlinuz"))
+}
+
+/// `uname -r` of the kernel in one of the directories of [`kernels`].
+pub fn kernel_of(dir: &Path) -> Result<String> {
+    let modules = dir.join("usr/lib/modules");
+    let entry = fs::read_dir(&modules)
+        .with_context(|| format!("listing {}", modules.display()))?
+        .next()
+        .with_context(|| format!("finding a kernel in {}", modules.display()))?
+        .with_context(|| format!("listing {}", modules.display()))?;
+    Ok(entry.file_name().to_string_lossy().into_owned())
+}
+
+/// A disk with the bootimage deployed, its root on this file system.
+pub fn disk(lab: &Lab, bootimage: &Tree, fstype: &str) -> Result<PathBuf> {
+    let inputs = Inputs::default()
+        .text(bootimage.dir.to_string_lossy())
+        .text(lab.tools().to_string_lossy())
+        .text(fstype)
+        .file(&lab.own("scripts/disk.sh"))?
+        .file(&lab.own("guest/grub.cfg"))?;
+    let dir = lab.cache.artefact(&format!("disk-{fstype}"), inputs, |dir| {
+        let repo = bootimage.repo();
+        let arguments = [dir.as_os_str(), repo.as_os_str(), bootimage.branch.as_ref(), fstype.as_ref()];
+        cmd::run(&mut lab.script("disk.sh", arguments))
+    })?;
+    Ok(dir.join("disk.raw"))
+}
