@@ -84,8 +84,10 @@ pub(crate) fn xattrs(list: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 pub(crate) fn check_xattrs(bytes: &[u8]) -> Result<()> {
     let list = parse_xattrs(bytes)?;
     let mut seen = HashSet::with_capacity(list.len());
-    for (name, _) in &list {
+    for (name, value) in &list {
         ensure!(!name.is_empty() && !name.contains(&0), "bad name of an extended attribute");
+        // libostree does not read one back, and the object would have another checksum.
+        ensure!(!value.is_empty(), "extended attribute {} has no value", name.escape_ascii());
         ensure!(seen.insert(name), "extended attribute {} is given twice", name.escape_ascii());
     }
     let again = serialize_xattrs(list.iter().map(|(name, value)| (name, value)));

@@ -14,6 +14,10 @@ use crate::stream::Entry;
 /// Mode of directories that the tar does not mention, as libostree makes them.
 const IMPLIED_MODE: u32 = 0o755;
 
+/// Attributes that the kernel makes something else of (an ACL becomes mode bits): what is on disk would not be what the
+/// checksum is over.
+const KERNEL_XATTRS: &[u8] = b"system.";
+
 /// A tree in memory. Paths are relative to the root, without `.`, `..` and empty names.
 pub(super) struct LayerTree<'a> {
     writer: &'a Writer<'a>,
@@ -137,6 +141,9 @@ fn labelled_xattrs(
     mode: u32,
     mut list: Vec<(Vec<u8>, Vec<u8>)>,
 ) -> Result<Vec<u8>> {
+    if let Some((name, _)) = list.iter().find(|(name, _)| name.starts_with(KERNEL_XATTRS)) {
+        bail!("extended attribute {} cannot be in an ostree tree", name.escape_ascii());
+    }
     label::apply(policy, &format!("/{path}"), mode, &mut list)?;
     Ok(gvariant::xattrs(&list))
 }

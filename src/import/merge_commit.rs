@@ -18,7 +18,7 @@ use super::time::parse_rfc3339;
 use super::tree::{Dir, write_dirmeta};
 use super::writer::Writer;
 use crate::oci::{Digest, ImageReference, Layer};
-use crate::ostree::{Repo, SePolicy};
+use crate::ostree::SePolicy;
 use crate::source::VerifiedImage;
 
 const CREATED: &str = "org.opencontainers.image.created";
@@ -42,7 +42,6 @@ impl Merge<'_> {
     /// Merge the commits of the derived layers, publish everything, and set the image's ref.
     pub(super) fn write(
         mut self,
-        repo: &Repo,
         reference: &ImageReference,
         derived: &[Digest],
         publisher: &mut Publisher<'_>,
@@ -72,16 +71,16 @@ impl Merge<'_> {
             moved = self.relabel_layers(&writer, &policy.policy, derived, publisher)?;
         }
         let commit = self.write_commit(&writer, &root)?;
+        let image = store.stage_ref(&commit)?;
+        let moved = moved.into_iter().map(|(name, commit)| Ok((name, store.stage_ref(&commit)?)));
+        let moved = moved.collect::<Result<Vec<_>>>()?;
         publisher.publish_with(&writer.finish())?;
-        for (name, commit) in moved {
-            repo.set_ref(&name, &commit)?;
+        for (name, staged) in moved {
+            store.publish_ref(&staged, &name)?;
         }
         // All that the image needs is on disk before its name is.
-        if let Some(base) = &self.base {
-            repo.mark_complete(base)?;
-        }
         store.sync()?;
-        repo.set_ref(&image_ref(reference), &commit)?;
+        store.publish_ref(&image, &image_ref(reference))?;
         store.sync()?;
         Ok(commit)
     }

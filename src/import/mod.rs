@@ -89,8 +89,8 @@ pub fn import(
         progress: Progress::new(plan.missing_bytes()),
         cancelled: AtomicBool::new(false),
     };
-    let mut publisher = Publisher::new(repo, &store);
-    let result = import_layers(&job, repo, repo_path, plan, reference, &mut publisher);
+    let mut publisher = Publisher::new(&store);
+    let result = import_layers(&job, repo_path, plan, reference, &mut publisher);
     if result.is_err() {
         // Finished layers are good, whatever happened to others: another source can go on with them.
         if let Err(error) = publisher.publish() {
@@ -106,7 +106,6 @@ pub fn import(
 
 fn import_layers(
     job: &Job<'_>,
-    repo: &Repo,
     repo_path: &Path,
     plan: &ImportPlan,
     reference: &ImageReference,
@@ -115,10 +114,7 @@ fn import_layers(
     let (store, layers) = (job.store, &plan.layers);
     let base = import_base(job, plan, publisher)?;
     let mut root = match &base {
-        Some(base) => {
-            tree::ensure_complete(store, base)?;
-            Some(Dir::of_commit(store, base)?)
-        }
+        Some(base) => Some(Dir::of_commit(store, base)?),
         None => None,
     };
     let temporary = repo_path.join("tmp");
@@ -143,7 +139,7 @@ fn import_layers(
         });
     }
     let merge = Merge { store, image: job.image, temporary: &temporary, base, root, policy, layers: &layers.derived };
-    merge.write(repo, reference, &derived, publisher)
+    merge.write(reference, &derived, publisher)
 }
 
 /// Import what is missing of the base. Returns its commit.
@@ -153,14 +149,21 @@ fn import_base(job: &Job<'_>, plan: &ImportPlan, publisher: &mut Publisher<'_>) 
     let mut wanted: Vec<_> = layers.chunks.iter().filter(missing).map(|layer| (layer, Role::Chunk)).collect();
     wanted.extend(layers.commit.iter().filter(missing).map(|layer| (layer, Role::Commit)));
     let Some(commit_layer) = &layers.commit else { return Ok(None) };
-    let mut base = plan.present(commit_layer);
+    let mut imported = None;
     import_side_by_side(job, wanted, |finished| {
         if finished.digest == commit_layer.descriptor.digest {
-            base = Some(finished.commit);
-            publisher.add_base(finished)
+            imported = Some(finished);
+            Ok(())
         } else {
             publisher.add(finished)
         }
     })?;
-    base.context("the commit layer gave no commit").map(Some)
+    let base = imported.as_ref().map(|finished| finished.commit).or(plan.present(commit_layer));
+    let base = base.context("the commit layer gave no commit")?;
+    // Only a commit that has everything is published.
+    tree::ensure_complete(job.store, &base)?;
+    if let Some(finished) = imported {
+        publisher.add(finished)?;
+    }
+    Ok(Some(base))
 }

@@ -9,7 +9,7 @@ use super::layer::Finished;
 use super::refs::layer_ref;
 use super::store::{ObjectName, Store};
 use crate::oci::Digest;
-use crate::ostree::Repo;
+use crate::ostree::ObjectType;
 
 /// A power cut should not cost more than this much work; a sync of little costs little.
 const CHECKPOINT: Duration = Duration::from_secs(5);
@@ -17,27 +17,20 @@ const CHECKPOINT: Duration = Duration::from_secs(5);
 /// Collects finished layers and publishes them now and then.
 #[derive(Debug)]
 pub(super) struct Publisher<'a> {
-    repo: &'a Repo,
     store: &'a Store,
     pending: Vec<Finished>,
     last: Instant,
 }
 
 impl<'a> Publisher<'a> {
-    pub(super) fn new(repo: &'a Repo, store: &'a Store) -> Self {
-        Self { repo, store, pending: Vec::new(), last: Instant::now() }
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store, pending: Vec::new(), last: Instant::now() }
     }
 
     /// Take a finished layer.
     pub(super) fn add(&mut self, finished: Finished) -> Result<()> {
         self.pending.push(finished);
         if self.last.elapsed() >= CHECKPOINT { self.publish() } else { Ok(()) }
-    }
-
-    /// Take the commit layer. Until the import is whole its commit must not look complete.
-    pub(super) fn add_base(&mut self, finished: Finished) -> Result<()> {
-        self.repo.mark_partial(&finished.commit)?;
-        self.add(finished)
     }
 
     /// Give a layer that is not published another commit.
@@ -55,19 +48,22 @@ impl<'a> Publisher<'a> {
         self.publish_with(&[])
     }
 
-    /// Publish what is there, and other objects. The refs are set, but may not be on disk yet.
+    /// Publish what is there, and other objects. Object and ref files are on disk then; that they have their names may
+    /// not be yet, but names come to be on disk in this order.
     pub(super) fn publish_with(&mut self, others: &[ObjectName]) -> Result<()> {
         if self.pending.is_empty() && others.is_empty() {
             return Ok(());
         }
+        let refs = self.pending.iter().map(|finished| self.store.stage_ref(&finished.commit));
+        let refs = refs.collect::<Result<Vec<_>>>()?;
         // Objects get their names when they are on disk, so that a name always means the whole object.
         self.store.sync()?;
-        self.store.publish(others)?;
-        for finished in &self.pending {
-            self.store.publish(&finished.objects)?;
-        }
-        for finished in self.pending.drain(..) {
-            self.repo.set_ref(&layer_ref(&finished.digest), &finished.commit).context("publishing a layer")?;
+        let objects = || self.pending.iter().flat_map(|finished| &finished.objects).chain(others);
+        // Commits last: one that is there has all that it needs.
+        self.store.publish(objects().filter(|(kind, _)| *kind != ObjectType::Commit))?;
+        self.store.publish(objects().filter(|(kind, _)| *kind == ObjectType::Commit))?;
+        for (finished, staged) in self.pending.drain(..).zip(refs) {
+            self.store.publish_ref(&staged, &layer_ref(&finished.digest)).context("publishing a layer")?;
         }
         self.last = Instant::now();
         Ok(())

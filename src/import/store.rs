@@ -11,17 +11,18 @@
 //! its modification time last, and the next run goes on with it. After a power cut nothing in it can be trusted, and
 //! all of it goes.
 
+mod stage;
+
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use super::gvariant;
 use super::mode::RepoMode;
@@ -31,8 +32,6 @@ use crate::ostree::{FileHeader, ObjectType};
 
 /// Largest metadata object that is read back, in bytes (libostree's `OSTREE_MAX_METADATA_SIZE`).
 const MAX_METADATA: u64 = 128 << 20;
-/// Files up to this size are written with one system call, and hashed before they are.
-const SMALL: usize = 128 << 10;
 /// Start of the name of the staging directory; libostree removes what is old in `tmp`.
 pub(super) const STAGE_PREFIX: &str = "slipstream-";
 /// Start of the names of files that have not got their own yet.
@@ -60,6 +59,7 @@ pub(super) struct Store {
     objects: OwnedFd,
     temporary: OwnedFd,
     stage: OwnedFd,
+    refs: OwnedFd,
     stage_name: String,
     mode: RepoMode,
     /// Bytes that may still be written.
@@ -83,6 +83,7 @@ impl Store {
             objects,
             temporary,
             stage,
+            refs: open("refs/heads")?,
             stage_name,
             mode,
             room: AtomicU64::new(room),
@@ -97,7 +98,16 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = || fs::open(path.join("objects"), flags, Mode::empty()).context("opening objects of the repository");
         let (stage_name, room, counter) = (String::new(), AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { objects: open()?, temporary: open()?, stage: open()?, stage_name, mode, room, counter })
+        Ok(Self {
+            objects: open()?,
+            temporary: open()?,
+            stage: open()?,
+            refs: open()?,
+            stage_name,
+            mode,
+            room,
+            counter,
+        })
     }
 
     /// Where an object is.
@@ -167,217 +177,6 @@ impl Store {
                 Ok(target)
             })
             .map(|header| (header, size))
-    }
-
-    /// Take `size` bytes out of what may be written.
-    pub(super) fn take_room(&self, size: u64) -> Result<()> {
-        let taken = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size));
-        taken.map(drop).map_err(|left| {
-            anyhow!("not enough space: a file of {size} bytes, and {left} may still be written to the file system")
-        })
-    }
-
-    /// Stage a metadata object. With `expected`, bytes with another checksum are an error.
-    pub(super) fn write_metadata(&self, kind: ObjectType, expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest> {
-        let checksum = Digest::of(bytes);
-        ensure_equal(expected, &checksum)?;
-        if !self.has(kind, &checksum)? {
-            self.create_metadata(&staged_name(kind, &checksum), bytes)?;
-        }
-        Ok(checksum)
-    }
-
-    /// Stage the detached metadata of a commit.
-    pub(super) fn write_detached(&self, commit: &Digest, bytes: &[u8]) -> Result<()> {
-        self.create_metadata(&staged_name(ObjectType::CommitMeta, commit), bytes)
-    }
-
-    fn create_metadata(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.create(name, |file| {
-            file.write_all(bytes)?;
-            fs::fchmod(&*file, Mode::from_raw_mode(0o644)).map_err(Into::into)
-        })
-        .with_context(|| format!("writing object {name}"))
-    }
-
-    /// Stage a regular file of `size` bytes from `content`. With `expected`, another checksum is an error.
-    pub(super) fn write_file(
-        &self,
-        expected: Option<&Digest>,
-        header: &FileHeader,
-        size: u64,
-        content: &mut dyn Read,
-    ) -> Result<Digest> {
-        let mut hash = Sha256::new();
-        hash.update(gvariant::file_header(header));
-        let small = usize::try_from(size).ok().filter(|size| *size <= SMALL);
-        if let Some(size) = small {
-            let mut bytes = vec![0; size];
-            content.read_exact(&mut bytes).context("reading a file of the layer")?;
-            hash.update(&bytes);
-            let checksum = Digest::from_bytes(hash.finalize().into());
-            ensure_equal(expected, &checksum)?;
-            if !self.has(ObjectType::File, &checksum)? {
-                self.take_room(size as u64)?;
-                self.create(&staged_name(ObjectType::File, &checksum), |file| {
-                    file.write_all(&bytes)?;
-                    self.mode.apply(file, header)
-                })
-                .with_context(|| format!("writing object {}", checksum.hex()))?;
-            }
-            return Ok(checksum);
-        }
-        self.write_large(expected, header, size, content, hash)
-    }
-
-    /// A large file is written while it is hashed: its name is known at the end.
-    fn write_large(
-        &self,
-        expected: Option<&Digest>,
-        header: &FileHeader,
-        size: u64,
-        content: &mut dyn Read,
-        mut hash: Sha256,
-    ) -> Result<Digest> {
-        self.take_room(size)?;
-        let temporary = self.temporary_name();
-        let mut checksum = None;
-        let written = self.create(&temporary, |file| {
-            let mut buffer = vec![0; SMALL];
-            let mut left = size;
-            while left > 0 {
-                let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                content.read_exact(&mut buffer[..want]).context("reading a file of the layer")?;
-                hash.update(&buffer[..want]);
-                file.write_all(&buffer[..want])?;
-                left -= want as u64;
-            }
-            let got = Digest::from_bytes(hash.finalize_reset().into());
-            ensure_equal(expected, &got)?;
-            checksum = Some(got);
-            self.mode.apply(file, header)
-        });
-        if let Err(error) = written {
-            ignore(fs::unlinkat(&self.stage, &temporary, AtFlags::empty()), Errno::NOENT)?;
-            return Err(error).context("writing a file object");
-        }
-        let checksum = checksum.context("a file without a checksum")?;
-        fs::renameat(&self.stage, &temporary, &self.stage, staged_name(ObjectType::File, &checksum))
-            .with_context(|| format!("renaming object {}", checksum.hex()))?;
-        Ok(checksum)
-    }
-
-    /// Stage a symbolic link. With `expected`, another checksum is an error.
-    pub(super) fn write_symlink(&self, expected: Option<&Digest>, header: &FileHeader) -> Result<Digest> {
-        let target = header.target.as_deref().context("symbolic link without a target")?;
-        let checksum = Digest::of(&gvariant::file_header(header));
-        ensure_equal(expected, &checksum)?;
-        if self.has(ObjectType::File, &checksum)? {
-            return Ok(checksum);
-        }
-        let name = staged_name(ObjectType::File, &checksum);
-        let writing = || format!("writing symlink object {}", checksum.hex());
-        if self.mode.symlinks_are_files() {
-            self.create(&name, |file| {
-                file.write_all(target)?;
-                self.mode.apply(file, header)
-            })
-            .with_context(writing)?;
-            return Ok(checksum);
-        }
-        // A symbolic link has its owner and xattrs only after it is there: it gets its name when it is whole.
-        let temporary = self.temporary_name();
-        fs::symlinkat(target, &self.stage, &temporary).with_context(writing)?;
-        let (uid, gid) = (fs::Uid::from_raw(header.uid), fs::Gid::from_raw(header.gid));
-        fs::chownat(&self.stage, &temporary, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).with_context(writing)?;
-        let path = through_proc(&self.stage, &temporary);
-        for (name, value) in gvariant::parse_xattrs(&header.xattrs.0)? {
-            fs::lsetxattr(&path, c_name(&name)?, &value, fs::XattrFlags::empty()).with_context(writing)?;
-        }
-        fs::renameat(&self.stage, &temporary, &self.stage, &name).with_context(writing)?;
-        Ok(checksum)
-    }
-
-    /// Create a file in the staging directory; its modification time says that it is whole.
-    ///
-    /// Another thread may be writing a file of this name. What it has not finished is replaced: it may still fail, and
-    /// the layer that this is for may be published before.
-    fn create(&self, name: &str, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-        match self.open_new(name) {
-            Ok(file) => finish(file, write),
-            Err(Errno::EXIST) if self.is_staged(name)? => Ok(()),
-            Err(Errno::EXIST) => {
-                let temporary = self.temporary_name();
-                finish(self.open_new(&temporary)?, write)?;
-                fs::renameat(&self.stage, &temporary, &self.stage, name).map_err(Into::into)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn open_new(&self, name: &str) -> rustix::io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        fs::openat(&self.stage, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
-    }
-
-    fn temporary_name(&self) -> String {
-        format!("new-{}", self.counter.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Whether a staged file is there and whole.
-    fn is_staged(&self, name: &str) -> rustix::io::Result<bool> {
-        match fs::statat(&self.stage, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(is_whole(&stat)),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Everything that was written to the file system of the repository is on disk when this returns.
-    pub(super) fn sync(&self) -> Result<()> {
-        fs::syncfs(&self.objects).context("syncing the repository")
-    }
-
-    /// Move staged objects to where they belong. They must have been synced.
-    pub(super) fn publish(&self, names: &[ObjectName]) -> Result<()> {
-        for (kind, checksum) in names {
-            let (from, to) = (staged_name(*kind, checksum), published_name(*kind, checksum));
-            let publishing = || format!("publishing object {}", checksum.hex());
-            let mut moved = fs::renameat(&self.stage, &from, &self.objects, &to);
-            if moved == Err(Errno::NOENT) {
-                let directory = fs::mkdirat(&self.objects, &to[..2], Mode::from_raw_mode(0o755));
-                ignore(directory, Errno::EXIST).with_context(publishing)?;
-                moved = fs::renameat(&self.stage, &from, &self.objects, &to);
-            }
-            if moved == Err(Errno::NOENT) {
-                // Another layer has it too, and was published before.
-                moved = fs::statat(&self.objects, &to, AtFlags::SYMLINK_NOFOLLOW).map(drop);
-            }
-            moved.with_context(publishing)?;
-        }
-        Ok(())
-    }
-
-    /// Remove the staging directory and what is left in it.
-    pub(super) fn remove_stage(&self) -> Result<()> {
-        let path = through_proc(&self.temporary, &self.stage_name);
-        let path = Path::new(path.to_str().context("staging directory has an odd name")?);
-        std::fs::remove_dir_all(path).context("removing the staging directory")
-    }
-
-    /// Keep `size` bytes for later, without an open file. Returns the name to ask for them by.
-    pub(super) fn spool(&self, size: u64, content: &mut impl Read) -> Result<String> {
-        self.take_room(size)?;
-        let name = self.temporary_name();
-        let mut file = self.open_new(&name).context("creating a temporary file")?;
-        std::io::copy(content, &mut file).context("writing a temporary file")?;
-        Ok(name)
-    }
-
-    /// What [`Self::spool`] keeps.
-    pub(super) fn open_spool(&self, name: &str) -> Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        fs::openat(&self.stage, name, flags, Mode::empty()).map(File::from).context("opening a temporary file")
     }
 
     fn remove_unfinished(&self) -> Result<()> {
@@ -454,15 +253,7 @@ fn remove_other_stages(temporary: &Path, own: &str) -> Result<()> {
     Ok(())
 }
 
-/// Write a file, and say that it is whole.
-fn finish(mut file: File, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-    write(&mut file)?;
-    let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    fs::futimens(&file, &Timestamps { last_access: keep, last_modification: epoch }).map_err(Into::into)
-}
-
-/// Whether [`finish`] has come to its end. A symbolic link gets its name when it is whole.
+/// Whether a staged file was written to its end. A symbolic link gets its name when it is whole.
 fn is_whole(stat: &Stat) -> bool {
     stat.st_mtime == 0 || stat.st_mode & S_IFMT == S_IFLNK
 }
@@ -519,15 +310,6 @@ fn read_xattrs(path: &CString) -> Result<crate::ostree::Xattrs> {
         list.push((name.to_vec(), value));
     }
     Ok(crate::ostree::Xattrs(gvariant::xattrs(&list)))
-}
-
-fn ensure_equal(expected: Option<&Digest>, got: &Digest) -> Result<()> {
-    match expected {
-        Some(expected) if expected != got => {
-            bail!("object mismatch: expected {}, got {}", expected.hex(), got.hex())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The result of a call for which one error is as good as success.

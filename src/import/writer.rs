@@ -59,6 +59,10 @@ impl<'s> Writer<'s> {
     }
 
     pub(super) fn write_metadata(&self, kind: ObjectType, expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest> {
+        let checksum = Digest::of(bytes);
+        if expected.is_none_or(|expected| *expected == checksum) && self.metadata.borrow().contains(&(kind, checksum)) {
+            return Ok(checksum);
+        }
         self.store.write_metadata(kind, expected, bytes).map(|checksum| self.record(kind, checksum))
     }
 

@@ -116,27 +116,17 @@ impl Repo {
         Ok(refs)
     }
 
-    /// Set a ref, at once. Its file is synced before it gets its name.
-    pub fn set_ref(&self, name: &str, commit: &Digest) -> Result<()> {
-        self.change_ref(name, Some(commit)).with_context(|| format!("setting ref {name}"))
-    }
-
     /// Remove a ref, at once.
     pub fn delete_ref(&self, name: &str) -> Result<()> {
-        self.change_ref(name, None).with_context(|| format!("deleting ref {name}"))
-    }
-
-    fn change_ref(&self, name: &str, commit: Option<&Digest>) -> Result<()> {
-        let name = c_string(name)?;
-        let checksum = commit.map(|commit| c_string(commit.hex())).transpose()?;
-        let checksum = checksum.as_ref().map_or(null(), |text| text.as_ptr());
+        let c_name = c_string(name)?;
         checked(|error| {
-            // SAFETY: live object and strings; a null remote is a local ref, a null checksum deletes it.
+            // SAFETY: live object and string; a null remote is a local ref, a null checksum deletes it.
             unsafe {
-                sys::ostree_repo_set_ref_immediate(self.as_ptr(), null(), name.as_ptr(), checksum, null_mut(), error)
+                sys::ostree_repo_set_ref_immediate(self.as_ptr(), null(), c_name.as_ptr(), null(), null_mut(), error)
                     != 0
             }
         })
+        .with_context(|| format!("deleting ref {name}"))
     }
 
     /// Hold the lock that keeps others from pruning. It is free again when the guard is dropped.
@@ -161,27 +151,6 @@ impl Repo {
         })
         .with_context(|| format!("loading object {}", checksum.hex()))?;
         Ok(Variant::take(variant).context("loading an object gave nothing")?.bytes())
-    }
-
-    /// Say that a commit has all its objects.
-    pub fn mark_complete(&self, commit: &Digest) -> Result<()> {
-        self.mark(commit, false)
-    }
-
-    /// Say that a commit may lack objects, so that nobody takes it for whole after a crash.
-    pub fn mark_partial(&self, commit: &Digest) -> Result<()> {
-        self.mark(commit, true)
-    }
-
-    fn mark(&self, commit: &Digest, partial: bool) -> Result<()> {
-        let checksum = c_string(commit.hex())?;
-        checked(|error| {
-            // SAFETY: live object and string.
-            unsafe {
-                sys::ostree_repo_mark_commit_partial(self.as_ptr(), checksum.as_ptr(), partial.into(), error) != 0
-            }
-        })
-        .with_context(|| format!("marking commit {}", commit.hex()))
     }
 }
 
