@@ -150,25 +150,31 @@ pub(crate) fn dirtree<'a>(
     files: impl Iterator<Item = (&'a str, Digest)>,
     dirs: impl Iterator<Item = (&'a str, Digest, Digest)>,
 ) -> Vec<u8> {
-    let mut file_array = Container::default();
-    for (name, checksum) in files {
-        let mut pair = Container::default();
-        pair.member(&text(name));
-        pair.member(checksum.as_bytes());
-        file_array.member(&pair.tuple());
+    // One buffer: a directory may have more names than should be in memory several times.
+    let mut bytes = Vec::new();
+    append_array(&mut bytes, files.map(|(name, checksum)| (name, [Some(checksum), None])));
+    let middle = bytes.len();
+    append_array(&mut bytes, dirs.map(|(name, tree, meta)| (name, [Some(tree), Some(meta)])));
+    Container { bytes, ends: Vec::new() }.framed(&[middle])
+}
+
+/// Append an array of tuples of a name and one or two checksums.
+fn append_array<'a>(bytes: &mut Vec<u8>, elements: impl Iterator<Item = (&'a str, [Option<Digest>; 2])>) {
+    let start = bytes.len();
+    let mut ends = Vec::new();
+    for (name, checksums) in elements {
+        let mut tuple = Container::default();
+        tuple.member(&text(name));
+        for checksum in checksums.iter().flatten() {
+            tuple.member(checksum.as_bytes());
+        }
+        bytes.extend_from_slice(&tuple.tuple());
+        ends.push(bytes.len() - start);
     }
-    let mut dir_array = Container::default();
-    for (name, tree, meta) in dirs {
-        let mut triple = Container::default();
-        triple.member(&text(name));
-        triple.member(tree.as_bytes());
-        triple.member(meta.as_bytes());
-        dir_array.member(&triple.tuple());
+    let width = offset_width_for(bytes.len() - start, ends.len());
+    for end in ends {
+        bytes.extend_from_slice(&(end as u64).to_le_bytes()[..width]);
     }
-    let mut tuple = Container::default();
-    tuple.member(&file_array.array());
-    tuple.member(&dir_array.array());
-    tuple.tuple()
 }
 
 /// A commit with empty subject and body: `(a{sv}aya(say)sstayay)`. `metadata` has string values, sorted by key.

@@ -34,17 +34,16 @@ pub(super) fn apply(
     Ok(true)
 }
 
-/// Labels a tree by a policy, and remembers what it has seen.
+/// Labels a tree by a policy, and remembers what it has written.
 pub(super) struct Relabel<'a> {
     writer: &'a Writer<'a>,
     policy: &'a SePolicy,
-    headers: HashMap<Digest, FileHeader>,
     written: HashMap<(Digest, Vec<u8>), Digest>,
 }
 
 impl<'a> Relabel<'a> {
     pub(super) fn new(writer: &'a Writer<'a>, policy: &'a SePolicy) -> Self {
-        Self { writer, policy, headers: HashMap::new(), written: HashMap::new() }
+        Self { writer, policy, written: HashMap::new() }
     }
 
     /// Label `dir`, which is at `path` (`/` for the root), and all below it.
@@ -71,13 +70,7 @@ impl<'a> Relabel<'a> {
     /// The object that `checksum` becomes at `path`.
     fn file(&mut self, path: &str, checksum: &Digest) -> Result<Digest> {
         let store = self.writer.store();
-        let header = match self.headers.get(checksum) {
-            Some(header) => header,
-            None => {
-                let (header, _) = store.load_header(checksum)?;
-                self.headers.entry(*checksum).or_insert(header)
-            }
-        };
+        let (header, size) = store.load_header(checksum)?;
         let mut list = parse_xattrs(&header.xattrs.0)?;
         if !apply(Some(self.policy), path, header.mode, &mut list)? {
             return Ok(*checksum);
@@ -86,12 +79,11 @@ impl<'a> Relabel<'a> {
         if let Some(written) = self.written.get(&key) {
             return Ok(*written);
         }
-        let relabelled = FileHeader { xattrs: Xattrs(key.1.clone()), ..header.clone() };
+        let relabelled = FileHeader { xattrs: Xattrs(key.1.clone()), ..header };
         let written = if relabelled.target.is_some() {
             self.writer.write_symlink(None, &relabelled)?
         } else {
             let mut content = store.open_file(checksum)?;
-            let (_, size) = store.load_header(checksum)?;
             self.writer.write_file(None, &relabelled, size, &mut content)?
         };
         self.written.insert(key, written);

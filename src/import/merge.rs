@@ -16,16 +16,16 @@ const OPAQUE: &str = ".wh..wh..opq";
 const MOUNT_POINTS: [[&str; 3]; 2] = [["usr", "etc", "hostname"], ["usr", "etc", "resolv.conf"]];
 
 /// Put `layer` over `base`.
-pub(super) fn overlay(store: &Store, base: &mut Dir, layer: &mut Dir) -> Result<()> {
+pub(super) fn overlay(store: &Store, base: &mut Dir, layer: Dir) -> Result<()> {
     overlay_dir(store, base, layer, 0)
 }
 
-fn overlay_dir(store: &Store, base: &mut Dir, layer: &mut Dir, depth: usize) -> Result<()> {
+fn overlay_dir(store: &Store, base: &mut Dir, layer: Dir, depth: usize) -> Result<()> {
     ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
     // In byte order, files and whiteouts alike: a whiteout also removes what came before it in the same layer.
-    for (name, checksum) in &layer.files {
+    for (name, checksum) in layer.files {
         match name.strip_prefix(WHITEOUT) {
-            Some(hidden) if is_regular(store, checksum)? => {
+            Some(hidden) if is_regular(store, &checksum)? => {
                 ensure!(!hidden.is_empty(), "whiteout without a name");
                 if name != OPAQUE {
                     base.files.remove(hidden);
@@ -33,23 +33,23 @@ fn overlay_dir(store: &Store, base: &mut Dir, layer: &mut Dir, depth: usize) -> 
                 }
             }
             _ => {
-                base.dirs.remove(name);
-                base.files.insert(name.clone(), *checksum);
+                base.dirs.remove(&name);
+                base.files.insert(name, checksum);
             }
         }
     }
-    for (name, node) in &mut layer.dirs {
-        let upper = node.load(store)?;
+    for (name, node) in layer.dirs {
+        let upper = node.into_dir(store)?;
         let opaque = match upper.files.get(OPAQUE) {
             Some(checksum) => is_regular(store, checksum)?,
             None => false,
         };
         if opaque {
-            base.dirs.remove(name);
+            base.dirs.remove(&name);
         }
-        base.files.remove(name);
+        base.files.remove(&name);
         // An existing directory keeps its own owner and mode; only a new one takes the layer's.
-        let lower = base.dirs.entry(name.clone()).or_insert_with(|| Node::Loaded(Dir::new(upper.meta)));
+        let lower = base.dirs.entry(name).or_insert_with(|| Node::Loaded(Dir::new(upper.meta)));
         overlay_dir(store, lower.load(store)?, upper, depth + 1)?;
     }
     Ok(())

@@ -53,7 +53,7 @@ impl Merge<'_> {
             None => Dir::new(write_dirmeta(&writer, 0, 0, 0o755, &[])?),
         };
         for layer in derived {
-            overlay(store, &mut root, &mut Dir::of_commit(store, layer)?)?;
+            overlay(store, &mut root, Dir::of_commit(store, layer)?)?;
         }
         remove_mount_points(store, &mut root)?;
         // A layer may have brought another policy.

@@ -89,6 +89,14 @@ impl Dir {
 }
 
 impl Node {
+    /// Read it, if that was not done yet.
+    pub(super) fn into_dir(self, store: &Store) -> Result<Dir> {
+        match self {
+            Self::Loaded(dir) => Ok(dir),
+            Self::Stored { tree, meta } => Dir::read(store, &tree, meta),
+        }
+    }
+
     /// Go in.
     pub(super) fn load(&mut self, store: &Store) -> Result<&mut Dir> {
         if let Self::Stored { tree, meta } = self {
