@@ -53,7 +53,7 @@ lint: all
 .PHONY: unit
 unit:
 	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) test --locked --package slipstream --test docs
+	$(CARGO) test --locked --package slipstream --test docs --test hostile --test interrupt -- --nocapture
 
 # The importer against ostree-ext, image by image.
 .PHONY: differential
@@ -69,3 +69,10 @@ vm: all
 .PHONY: timing
 timing: all
 	$(TEST_VM) timing
+
+# Each fuzz target for FUZZ_SECONDS: docs/fuzzing.md. Not part of `check`.
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz:
+	fuzz/run.sh $(FUZZ_SECONDS)

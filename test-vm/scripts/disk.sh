@@ -20,9 +20,11 @@ ostree pull-local --repo="$sysrepo" "$repo" "$ref"
 ostree admin deploy --sysroot="$work/root" --os=testos --karg=console=ttyS0 --karg=rw --karg=root=LABEL=root \
   --karg="rootfstype=$fstype" --karg="\$ignition_firstboot" --karg=ignition.platform.id=qemu "$ref"
 
-# What must outlive the swap.
+# What must outlive the swap. The disk with xfs has an /etc as the image made it.
 deployment=$(echo "$work"/root/ostree/deploy/testos/deploy/*.0)
-echo 'changed on this machine' >"$deployment/etc/local-change"
+if [[ $fstype == ext4 ]]; then
+  echo 'changed on this machine' >"$deployment/etc/local-change"
+fi
 mkdir -p "$work/root/ostree/deploy/testos/var/lib"
 echo 'kept' >"$work/root/ostree/deploy/testos/var/lib/kept"
 

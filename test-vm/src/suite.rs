@@ -121,9 +121,9 @@ pub fn job(images: &Images<'_>, scripts: &[&str], mark: &str, more: &[(&str, &st
 }
 
 /// Boot into the node image; the guest then reboots.
-fn swap(images: &Images<'_>, machine: &mut Machine<'_>, fstype: &str, firstboot: &str) -> Result<Boot> {
+fn swap(images: &Images<'_>, machine: &mut Machine<'_>, fstype: &str) -> Result<Boot> {
     let scripts = ["checks/userspace.sh", "checks/operations.sh", PRESTAGED];
-    let job = job(images, &scripts, "swapped", &[("FSTYPE", fstype), ("FIRSTBOOT", firstboot)])?;
+    let job = job(images, &scripts, "swapped", &[("FSTYPE", fstype)])?;
     let boot = machine.boot(&job)?;
     ensure!(boot.answer.reboot.as_deref() == Some("rebooted"), "the guest did not reboot: {:?}", boot.answer);
     Ok(boot)
@@ -141,7 +141,7 @@ fn swap_ext4(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()>
     machine.attach(&images.node.staging);
     let request = request(images, "oci:LABEL=nodeimage:/node");
     machine.append.clone_from(&request);
-    swap(images, &mut machine, "ext4", "0")?;
+    swap(images, &mut machine, "ext4")?;
     report.pass();
 
     machine.append.clear();
@@ -158,7 +158,7 @@ fn swap_xfs_archive(images: &Images<'_>, name: &str, report: &mut Report) -> Res
     let mut machine = Machine::new(images.lab, name, &images.disk("xfs")?, Loader::Direct)?;
     machine.attach(&images.node.staging);
     machine.set_firstboot(&request(images, "oci-archive:LABEL=nodeimage:/node.tar"))?;
-    swap(images, &mut machine, "xfs", "1")?;
+    swap(images, &mut machine, "xfs")?;
     report.pass();
     plain_reboot(images, &mut machine)?;
     report.pass();
@@ -169,7 +169,7 @@ fn swap_grub(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()>
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Grub)?;
     machine.attach(&images.node.staging);
     machine.set_firstboot(&request(images, "oci:LABEL=nodeimage:/node"))?;
-    swap(images, &mut machine, "ext4", "1")?;
+    swap(images, &mut machine, "ext4")?;
     report.pass();
     plain_reboot(images, &mut machine)?;
     report.pass();

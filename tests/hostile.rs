@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Images that are damaged, that lie, or that want too much: each ends with an error that says what is wrong, in
+//! bounded time and memory, and leaves nothing behind but objects that a prune removes.
+//!
+//! It needs root and the program ostree. `SLIPSTREAM_CASE` names a part of the labels to run.
+
+// A test may start programs; the ban is for the code that runs at boot.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "hostile/bombs.rs"]
+mod bombs;
+#[path = "hostile/case.rs"]
+mod case;
+#[path = "hostile/damage.rs"]
+mod damage;
+#[path = "hostile/documents.rs"]
+mod documents;
+// The corpus of the differential test needs more of them than these tests.
+#[allow(dead_code)]
+#[path = "corpus/layer.rs"]
+mod layer;
+#[allow(dead_code)]
+#[path = "corpus/layout.rs"]
+mod layout;
+#[path = "hostile/objects.rs"]
+mod objects;
+#[path = "hostile/ostree_layers.rs"]
+mod ostree_layers;
+#[path = "hostile/places.rs"]
+mod places;
+#[path = "hostile/sandbox.rs"]
+mod sandbox;
+#[path = "hostile/tars.rs"]
+mod tars;
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use case::Case;
+use sandbox::Sandbox;
+
+#[test]
+fn hostile_images_end_with_an_error() {
+    // Not returned: the harness would print a backtrace in place of the chain.
+    if let Err(error) = run_all() {
+        panic!("{error:#}");
+    }
+}
+
+fn run_all() -> Result<()> {
+    let sandbox = match Sandbox::enter()? {
+        Ok(sandbox) => sandbox,
+        Err(reason) => {
+            eprintln!("SKIPPED: the hostile images: {reason}");
+            return Ok(());
+        }
+    };
+    let wanted = std::env::var("SLIPSTREAM_CASE").unwrap_or_default();
+    let (mut passed, mut failed) = (0, 0);
+    for case in cases().into_iter().filter(|case| case.label.contains(&wanted)) {
+        let (label, started) = (case.label.clone(), Instant::now());
+        match case.run(&sandbox) {
+            Ok(said) => {
+                passed += 1;
+                println!("ok      {label} ({:.1} s): {said}", started.elapsed().as_secs_f32());
+            }
+            Err(error) => {
+                failed += 1;
+                println!("FAILED  {label}: {error:#}");
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    ensure!(failed == 0 && passed > 0, "{failed} cases failed, {passed} passed");
+    Ok(())
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = damage::cases();
+    cases.extend(tars::cases());
+    cases.extend(bombs::cases());
+    cases.extend(documents::cases());
+    cases.extend(ostree_layers::cases());
+    cases.extend(places::cases());
+    cases
+}

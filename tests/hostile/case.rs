@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One hostile image, and what has to be true after it was pulled.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::layer::{Blob, Layer, Packing};
+use crate::layout::Image;
+use crate::sandbox::{Run, Sandbox, files_below, fsck, staged};
+
+/// The most memory that any image may need, in KiB.
+const MEMORY: u64 = 64 << 10;
+/// The longest that any of these may take. They take a fraction of it; what does not end takes all.
+const TIME: Duration = Duration::from_secs(20);
+/// The most that may be said about an error, in bytes: the emergency shell shows ten lines.
+const WORDS: usize = 4 << 10;
+/// The image's name; the digest follows.
+const NAME: &str = "example.com/os/hostile@";
+
+/// What is expected.
+pub enum Expect {
+    /// An error with these words in it, all of them.
+    Refused(Vec<String>),
+    /// The import of a good image: a control, without which the others would prove nothing.
+    Imported,
+    /// One or the other; the repository is sound in any case.
+    Either,
+}
+
+/// Writes the layout into a directory that exists, and returns the digest to pull.
+type Build = Box<dyn FnOnce(&Path) -> Result<String>>;
+/// Makes repository or layout into something else. It gets the sandbox, the layout and the repository.
+type Prepare = Box<dyn FnOnce(&Sandbox, &Path, &Path) -> Result<()>>;
+
+pub struct Case {
+    pub label: String,
+    build: Build,
+    prepare: Option<Prepare>,
+    expect: Expect,
+    /// Whether the repository is one that fsck can look at afterwards.
+    repo_is_sound: bool,
+    /// Name of the image in place of the usual.
+    name: String,
+    after: Option<Box<dyn FnOnce() -> Result<()>>>,
+}
+
+impl Case {
+    pub fn new(label: &str, build: impl FnOnce(&Path) -> Result<String> + 'static) -> Self {
+        Self {
+            label: label.to_owned(),
+            build: Box::new(build),
+            prepare: None,
+            expect: Expect::Imported,
+            repo_is_sound: true,
+            name: NAME.to_owned(),
+            after: None,
+        }
+    }
+
+    /// An image without ostree in it, which `fill` makes.
+    pub fn image(label: &str, fill: impl FnOnce(&mut Image) -> Result<()> + 'static) -> Self {
+        Self::new(label, |dir| {
+            let mut image = Image::plain();
+            fill(&mut image)?;
+            image.write(dir)
+        })
+    }
+
+    /// An image of one gzip layer of plain files.
+    pub fn layer(label: &str, fill: impl FnOnce(&mut Layer) + 'static) -> Self {
+        Self::image(label, |image| {
+            let mut layer = Layer::new();
+            fill(&mut layer);
+            image.push(&Blob::new(layer.finish(), Packing::Gzip))
+        })
+    }
+
+    /// The error that it has to end with.
+    pub fn refused(mut self, words: &[&str]) -> Self {
+        self.expect = Expect::Refused(words.iter().map(|word| (*word).to_owned()).collect());
+        self
+    }
+
+    pub fn prepare(mut self, prepare: impl FnOnce(&Sandbox, &Path, &Path) -> Result<()> + 'static) -> Self {
+        self.prepare = Some(Box::new(prepare));
+        self
+    }
+
+    /// Either way is right.
+    pub fn either(mut self) -> Self {
+        self.expect = Expect::Either;
+        self
+    }
+
+    /// What has to hold afterwards, whatever else went wrong.
+    pub fn after(mut self, after: impl FnOnce() -> Result<()> + 'static) -> Self {
+        self.after = Some(Box::new(after));
+        self
+    }
+
+    pub fn without_fsck(mut self) -> Self {
+        self.repo_is_sound = false;
+        self
+    }
+
+    pub fn named(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Pulls the image and judges. Returns what was said.
+    pub fn run(self, sandbox: &Sandbox) -> Result<String> {
+        let (layout, repo) = (sandbox.path().join("layout"), sandbox.path().join("repo"));
+        fs::create_dir_all(&layout).context("creating the layout")?;
+        let digest = (self.build)(&layout).context("building the image")?;
+        sandbox.repo(&repo, "bare")?;
+        if let Some(prepare) = self.prepare {
+            prepare(sandbox, &layout, &repo).context("preparing")?;
+        }
+        let source = format!("oci:{}", layout.display());
+        let run = sandbox.pull(&source, &format!("{}{digest}", self.name), &repo, TIME)?;
+        let mut result = judge(&run, &self.expect);
+        if self.repo_is_sound {
+            result = result.and_then(|said| ensure_clean(&repo, &run, &self.expect).map(|()| said));
+        }
+        if let Some(after) = self.after {
+            result = result.and_then(|said| after().map(|()| said));
+        }
+        match nix::mount::umount(&repo) {
+            // A case may have mounted something there; for the others there is nothing to do.
+            Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
+            Err(error) => return Err(error).context("unmounting the repository"),
+        }
+        for path in [&layout, &repo] {
+            fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))?;
+        }
+        result.map(|said| format!("{} MiB: {said}", run.peak >> 10))
+    }
+}
+
+fn judge(run: &Run, expect: &Expect) -> Result<String> {
+    let said = run.stderr.trim().to_owned();
+    let Some(status) = run.status else { bail!("it did not end within {} s: {said}", run.time.as_secs()) };
+    ensure!(run.peak <= MEMORY, "it took {} MiB of memory: {said}", run.peak >> 10);
+    ensure!(said.len() <= WORDS, "the error has {} bytes: {:.200}…", said.len(), said);
+    match expect {
+        Expect::Imported => ensure!(status.success(), "it was not imported: {status}: {said}"),
+        Expect::Either => ensure!(matches!(status.code(), Some(0 | 1)), "it crashed: {status}: {said}"),
+        Expect::Refused(words) => {
+            ensure!(status.code() == Some(1), "it should be refused: {status}: {said}{}", run.stdout.trim());
+            ensure!(said.lines().count() == 1, "the error is not one line: {said}");
+            for word in words {
+                ensure!(said.contains(word), "the error lacks {word:?}: {said}");
+            }
+        }
+    }
+    Ok(said)
+}
+
+/// No image, nothing staged, no corruption.
+fn ensure_clean(repo: &Path, run: &Run, expect: &Expect) -> Result<()> {
+    let imported = match expect {
+        Expect::Refused(_) => false,
+        Expect::Imported => true,
+        Expect::Either => run.status.is_some_and(|status| status.success()),
+    };
+    let refs = files_below(&repo.join("refs/heads/ostree/container/image"))?;
+    ensure!(refs.is_empty() != imported, "refs of images: {refs:?}");
+    let staged = staged(repo)?;
+    ensure!(staged.is_empty(), "left in tmp: {staged:?}");
+    if let Some(fault) = fsck(repo)? {
+        bail!("ostree fsck: {fault}");
+    }
+    // A layer whose ref is set is never read again: it has to be whole, tree and all. The exception is a base commit,
+    // which is checked before it is used, and says until then that it may lack objects.
+    let heads = repo.join("refs/heads");
+    for name in files_below(&heads)? {
+        let commit = fs::read_to_string(heads.join(&name)).with_context(|| format!("reading ref {name}"))?;
+        if repo.join("state").join(format!("{}.commitpartial", commit.trim())).exists() {
+            ensure!(!imported, "the base commit is marked as partial");
+            continue;
+        }
+        let mut ls = Command::new("ostree");
+        let output = ls.arg("ls").arg("-R").arg("--repo").arg(repo).arg(&name).output().context("running ostree ls")?;
+        ensure!(output.status.success(), "ostree ls {name}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Sources and repositories that are not what they should be.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::case::Case;
+use crate::layer::{Blob, Layer, Packing};
+use crate::layout::Image;
+use crate::objects::honest;
+use crate::sandbox::Sandbox;
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = sources();
+    cases.extend(repositories());
+    cases.extend(full_disks());
+    cases
+}
+
+fn one_layer(image: &mut Image) -> Result<()> {
+    let mut layer = Layer::new();
+    layer.file("usr/x", "x");
+    image.push(&Blob::new(layer.finish(), Packing::Gzip))
+}
+
+/// The blob of the only layer: the one that is neither manifest nor config.
+fn layer_blob(layout: &Path) -> Result<PathBuf> {
+    for entry in fs::read_dir(layout.join("blobs/sha256")).context("listing blobs")? {
+        let path = entry.context("listing blobs")?.path();
+        if fs::read(&path).context("reading a blob")?.starts_with(&[0x1f, 0x8b]) {
+            return Ok(path);
+        }
+    }
+    anyhow::bail!("finding the layer's blob")
+}
+
+/// Puts something else in place of the layer's blob.
+fn instead(label: &str, put: fn(&Path) -> Result<()>) -> Case {
+    Case::image(label, one_layer).prepare(move |_, layout, _| {
+        let path = layer_blob(layout)?;
+        fs::rename(&path, layout.join("moved")).context("moving the blob")?;
+        put(&path)
+    })
+}
+
+/// Puts something else in place of a file of the layout.
+fn marker(label: &str, put: fn(&Path) -> Result<()>) -> Case {
+    Case::image(label, one_layer).prepare(move |_, layout, _| {
+        let path = layout.join("oci-layout");
+        fs::remove_file(&path).context("removing the marker")?;
+        put(&path)
+    })
+}
+
+fn fifo(path: &Path) -> Result<()> {
+    mkfifo(path, Mode::S_IRWXU).context("making a fifo")
+}
+
+fn sources() -> Vec<Case> {
+    let no_file = "not a regular file";
+    vec![
+        instead("blob-is-a-directory", |path| fs::create_dir(path).context("creating a directory")).refused(&[no_file]),
+        instead("blob-is-a-fifo", fifo).refused(&[no_file]),
+        instead("blob-is-a-symlink", |path| symlink("../../moved", path).context("linking"))
+            .refused(&["opening blob "]),
+        instead("blob-is-missing", |_| Ok(())).refused(&["importing layer 1/1", "No such file or directory"]),
+        marker("marker-is-a-fifo", fifo).refused(&["oci-layout"]),
+        marker("marker-is-missing", |_| Ok(())).refused(&["is no OCI layout"]),
+        marker("marker-is-endless", |path| symlink("/dev/zero", path).context("linking")).refused(&["oci-layout"]),
+        marker("marker-of-version-2", |path| {
+            fs::write(path, r#"{"imageLayoutVersion":"2.0.0"}"#).context("writing the marker")
+        })
+        .refused(&["OCI layout has version \"2.0.0\", not 1.0.0"]),
+    ]
+}
+
+/// Puts another repository in place of the good one.
+fn repository(label: &str, make: fn(&Sandbox, &Path) -> Result<()>) -> Case {
+    Case::image(label, one_layer).prepare(move |sandbox, _, repo| {
+        fs::remove_dir_all(repo).context("removing the repository")?;
+        make(sandbox, repo)
+    })
+}
+
+fn repositories() -> Vec<Case> {
+    vec![
+        repository("control-repo-bare-user", |sandbox, repo| sandbox.repo(repo, "bare-user")),
+        repository("repo-archive", |sandbox, repo| sandbox.repo(repo, "archive"))
+            .refused(&["the repository has mode archive-z2"]),
+        repository("repo-bare-user-only", |sandbox, repo| sandbox.repo(repo, "bare-user-only"))
+            .refused(&["the repository has mode bare-user-only"]),
+        repository("repo-is-no-repo", |_, repo| fs::create_dir(repo).context("creating a directory"))
+            .refused(&["opening repository"])
+            .without_fsck(),
+        repository("repo-is-a-file", |_, repo| {
+            fs::create_dir(repo).context("creating a directory")?;
+            fs::write(repo.join("config"), "x").context("writing a file")
+        })
+        .refused(&["opening repository"])
+        .without_fsck(),
+        repository("repo-without-objects", |sandbox, repo| {
+            sandbox.repo(repo, "bare")?;
+            fs::remove_dir(repo.join("objects")).context("removing objects")
+        })
+        .refused(&["objects"])
+        .without_fsck(),
+        repository("repo-read-only", |sandbox, repo| {
+            fs::create_dir(repo).context("creating a directory")?;
+            sandbox.tmpfs(repo, "mode=0755")?;
+            sandbox.repo(repo, "bare")?;
+            let flags = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_RDONLY;
+            let none: Option<&str> = None;
+            nix::mount::mount(none, repo, none, flags, none).context("remounting")
+        })
+        .refused(&["Read-only file system"]),
+    ]
+}
+
+/// A repository on a file system of so many KiB.
+pub fn small(case: Case, kib: u64) -> Case {
+    case.prepare(move |sandbox, _, repo| {
+        fs::remove_dir_all(repo).context("removing the repository")?;
+        fs::create_dir(repo).context("creating the mount point")?;
+        sandbox.tmpfs(repo, &format!("size={kib}k,nr_inodes=2000,mode=0755"))?;
+        sandbox.repo(repo, "bare")
+    })
+}
+
+/// More files or bytes than the estimate thinks: text that packs well.
+fn filling(image: &mut Image) -> Result<()> {
+    let mut first = Layer::new();
+    first.file("usr/first", "first");
+    image.push(&Blob::new(first.finish(), Packing::Gzip))?;
+    let mut layer = Layer::new();
+    for n in 0..400 {
+        layer.file(&format!("usr/{n}"), &format!("{n}\n").repeat(10_000));
+    }
+    image.push(&Blob::new(layer.finish(), Packing::Gzip))
+}
+
+fn large(image: &mut Image) -> Result<()> {
+    let mut layer = Layer::new();
+    layer.file("usr/x", &"x".repeat(3 << 20));
+    image.push(&Blob::new(layer.finish(), Packing::Tar))
+}
+
+fn full_disks() -> Vec<Case> {
+    let no_space = "No space left on device";
+    let place = "importing layer 2/2 sha256:";
+    let mut cases = vec![
+        small(Case::image("full-disk-in-the-middle", filling), 6000).refused(&[place, no_space]),
+        small(Case::image("full-disk-before-the-start", large), 1000)
+            .refused(&["not enough space on ", " MiB are needed, "]),
+        small(
+            Case::layer("full-disk-large-file", |l| {
+                l.file("usr/x", &"x".repeat(12 << 20));
+            }),
+            6000,
+        )
+        .refused(&["importing layer 1/1 sha256:", "not enough space: a file of 12582912 bytes"]),
+        small(
+            Case::layer("full-disk-inodes", |l| {
+                for n in 0..3000 {
+                    l.file(&format!("usr/{n}"), &n.to_string());
+                }
+            }),
+            60_000,
+        )
+        .refused(&["importing layer 1/1 sha256:", no_space]),
+    ];
+    // Layers side by side, at every moment. What one has begun, the other must not take for done.
+    for kib in (320..640).step_by(16) {
+        let case = Case::new(&format!("full-disk-same-chunks-{kib}"), |dir| {
+            let base = honest();
+            let chunk = |n: usize| {
+                let mut layer = Layer::new();
+                base.chunks[n].iter().for_each(|object| object.append(&mut layer));
+                layer
+            };
+            crate::objects::of_layers(base.commit_layer(), vec![chunk(1), chunk(1), chunk(0)])?.write(dir)
+        });
+        cases.push(small(case, kib).either());
+    }
+    cases
+}
