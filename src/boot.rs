@@ -163,7 +163,7 @@ impl Story<'_> {
             Ok(Ok(deployed)) => deployed,
             Ok(Err(ending)) => return Ok(ending),
             Err(error) => {
-                clean_up(&repo, self.request);
+                self.give_up(&sysroot, &repo);
                 return Err(error);
             }
         };
@@ -171,6 +171,18 @@ impl Story<'_> {
         link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
         self.stage("swap", started, None);
         Ok((Outcome::Swapped, None))
+    }
+
+    /// Clean up after a failure, unless it came so late that the node image is in the boot loader entries.
+    fn give_up(&self, sysroot: &Sysroot, repo: &Repo) {
+        let deployed = sysroot.load().and_then(|()| {
+            Ok(sysroot.deployments()?.iter().any(|deployment| deploy::is_of_image(deployment, &self.request.image)))
+        });
+        match deployed {
+            Ok(false) => clean_up(repo, self.request),
+            Ok(true) => log::warn!("the node image is deployed: it boots next"),
+            Err(error) => log::warn!("reading the boot loader entries: {error:#}"),
+        }
     }
 
     /// Import and deploy; or an ending that is no failure.

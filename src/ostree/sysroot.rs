@@ -50,12 +50,16 @@ impl Sysroot {
         })
         .with_context(|| format!("locking sysroot {}", path.display()))?;
         let opened = Self { sysroot };
+        opened.load().with_context(|| format!("loading sysroot {}", path.display()))?;
+        Ok(opened)
+    }
+
+    /// Read the boot loader entries, again if they have been read before.
+    pub fn load(&self) -> Result<()> {
         checked(|error| {
             // SAFETY: a live object, no cancellable.
-            unsafe { sys::ostree_sysroot_load(opened.sysroot.as_ptr(), null_mut(), error) != 0 }
+            unsafe { sys::ostree_sysroot_load(self.sysroot.as_ptr(), null_mut(), error) != 0 }
         })
-        .with_context(|| format!("loading sysroot {}", path.display()))?;
-        Ok(opened)
     }
 
     /// Its repository.
