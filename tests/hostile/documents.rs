@@ -137,7 +137,9 @@ fn meanings() -> Vec<Case> {
             .named(format!("example.com/{}@", "n".repeat(300)))
             .refused(&["name of 312 bytes", "255"]),
         // Short enough as it stands, too long as the ref that it becomes.
-        edited("name-of-120-dots", |_| {}).named(format!("example.com/{}a@", "a.".repeat(60))).refused(&["255"]),
+        edited("name-of-120-dots", |_| {})
+            .named(format!("example.com/{}a@", "a.".repeat(60)))
+            .refused(&["is too long for a ref"]),
         edited("name-with-dotdot", |_| {}).named("example.com/../x@".to_owned()).refused(&["has a bad repository"]),
     ]
 }

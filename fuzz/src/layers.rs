@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Tar, and the readers below it.
+
+use std::io::{copy, sink};
+
+use slipstream::oci::{Descriptor, Digest, Layer};
+use slipstream::stream::{LayerStream, Skip, TarReader};
+
+/// Most entries to read: a tar of empty ones is 512 bytes each.
+const ENTRIES: usize = 4096;
+
+fn read<R: Skip>(tar: &mut TarReader<R>) -> anyhow::Result<()> {
+    for n in 0..ENTRIES {
+        let Some(entry) = tar.next_entry()? else { break };
+        // Some content is read, some is skipped.
+        if n % 2 == 0 {
+            copy(tar, &mut sink())?;
+        }
+        assert!(entry.mode <= 0o7777);
+    }
+    Ok(())
+}
+
+/// A tar.
+pub fn tar(data: &[u8]) {
+    let mut tar = TarReader::new(data);
+    if read(&mut tar).is_ok() {
+        assert!(tar.position() <= data.len() as u64, "read more than there is");
+    }
+}
+
+/// A blob; the first byte says how it is packed. Its digest is right: what is behind that is to be tested.
+pub fn layer_stream(data: &[u8]) {
+    let Some((how, blob)) = data.split_first() else { return };
+    let kind = ["", "+gzip", "+zstd"][usize::from(how % 3)];
+    let descriptor = Descriptor {
+        media_type: format!("application/vnd.oci.image.layer.v1.tar{kind}"),
+        digest: Digest::of(blob),
+        size: blob.len() as u64,
+    };
+    let diff_id = if kind.is_empty() { Digest::of(blob) } else { Digest::of(b"") };
+    let layer = Layer { descriptor, diff_id, number: 1 };
+    let result = std::thread::scope(|scope| {
+        let mut stream = LayerStream::start(scope, blob, &layer)?;
+        let result = read(stream.tar());
+        stream.finish(result)
+    });
+    if let Ok(((), size)) = result {
+        assert!(kind.is_empty() && size == blob.len() as u64 || size == 0, "a wrong diffID passed");
+    }
+}
