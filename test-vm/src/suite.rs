@@ -6,14 +6,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cmd;
 use crate::guest::Job;
 use crate::images::Images;
 use crate::peer;
 use crate::qemu::{Boot, Loader, Machine};
-use crate::trees::Role;
+use crate::trees::{self, Role};
 
 /// The kola test that runs here as it does there.
 const PRESTAGED: &str = "kola/prestaged/test.sh";
+
+/// The suite with the oldest dracut that has to do: 059.
+const OLD_DRACUT_SUITE: &str = "bookworm";
 
 /// One machine.
 struct Case {
@@ -24,6 +28,11 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
+    Case {
+        name: "dracut",
+        steps: &["the module works with dracut 059", "the module works with the images' own dracut"],
+        run: dracut_module,
+    },
     Case {
         name: "swap-ext4",
         steps: &[
@@ -133,6 +142,18 @@ fn swap(images: &Images<'_>, machine: &mut Machine<'_>, fstype: &str) -> Result<
 fn plain_reboot(images: &Images<'_>, machine: &mut Machine<'_>) -> Result<()> {
     let boot = machine.boot(&job(images, &[PRESTAGED], "rebooted", &[])?)?;
     ensure!(boot.answer.passed, "the guest did not pass: {:?}", boot.answer);
+    Ok(())
+}
+
+/// No boot: which initramfs comes out, and when none does.
+fn dracut_module(images: &Images<'_>, _: &str, report: &mut Report) -> Result<()> {
+    let lab = images.lab;
+    let old = lab.debian_root("dracut", OLD_DRACUT_SUITE, &lab.packages("dracut")?)?;
+    let staged = trees::slipstream(lab)?;
+    for root in [old, trees::root(lab, Role::Bootimage)?] {
+        cmd::run(&mut cmd::words("bash", [lab.own("scripts/dracut-check.sh"), root, staged.clone()]))?;
+        report.pass();
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use super::image::{BenchImage, dealt_out, encapsulate};
@@ -27,7 +27,7 @@ const CHUNKS: usize = 63;
 /// What Linux takes (`XATTR_SIZE_MAX`).
 const XATTR: usize = 64 << 10;
 /// The largest manifest that slipstream reads has 4 MiB; the rest of it is this small.
-const ANNOTATIONS: usize = (4 << 20) - (16 << 10);
+const ANNOTATIONS: usize = (4 << 20) - (32 << 10);
 
 /// Name, what it is, and where it is imported to.
 const IMAGES: &[(&str, &str, Filesystem)] = &[
@@ -37,18 +37,18 @@ const IMAGES: &[(&str, &str, Filesystem)] = &[
     ("layers", "128 derived layers", Filesystem::Tmpfs),
     ("xattr", "an xattr of 64 KiB", Filesystem::Xfs),
     ("text", "a manifest of 4 MiB: one long annotation", Filesystem::Tmpfs),
-    ("keys", "a manifest of 4 MiB: the shortest annotations", Filesystem::Tmpfs),
+    ("keys", "a manifest of 4 MiB: 63 layers with the shortest annotations", Filesystem::Tmpfs),
 ];
 
 /// Pull each, and print the peak of memory.
 pub fn run(tools: &Tools<'_>, bars: &mut Bars) -> Result<()> {
-    let dir = build(tools)?;
     println!(
         "\n| image | wall, s | CPU, s | peak RSS, MiB |\n\
          | --- | ---: | ---: | ---: |"
     );
     for (name, what, filesystem) in IMAGES {
-        let image = BenchImage::at("gzip", dir.join(name))?;
+        let dir = build(tools, name).with_context(|| format!("making the image with {what}"))?;
+        let image = BenchImage::at("gzip", dir.join("image"))?;
         let place = Place::mount(tools, *filesystem)?;
         let repo = tools.init_repo(&place.dir, "ours")?;
         let (sample, _) = measure(tools, &place.dir, &pull_command(tools, &image, &repo))
@@ -61,28 +61,33 @@ pub fn run(tools: &Tools<'_>, bars: &mut Bars) -> Result<()> {
     Ok(())
 }
 
-fn build(tools: &Tools<'_>) -> Result<PathBuf> {
-    let inputs = Inputs::default().text(VERSION).file(&tools.peer)?.file(&tools.lab.own("scripts/bench-commit.sh"))?;
-    tools.lab.cache.artefact("bench-hostile", inputs, |dir| {
-        eprintln!("making the hostile images; a minute");
-        one_layer(&dir.join("file"), |layer| layer.file("usr/lib/large", 4 << 30, Pattern::default()))?;
-        one_layer(&dir.join("files"), |layer| {
-            (0..FILES).try_for_each(|n| {
-                let content = format!("{n}\n");
-                layer.file(&small_file(n), content.len() as u64, content.as_bytes())
-            })
-        })?;
-        one_layer(&dir.join("xattr"), |layer| {
-            layer.xattr("user.large", &vec![b'x'; XATTR])?;
-            layer.file("usr/lib/file", 1, &b"x"[..])
-        })?;
-        many_layers(&dir.join("layers"))?;
-        let long = [("a".to_owned(), Value::from("x".repeat(ANNOTATIONS)))];
-        with_annotations(&dir.join("text"), long.into_iter().collect())?;
-        // Quotes, colon and comma of `"12345":"",` make six bytes beside the key.
-        let keys = (0..ANNOTATIONS / 11).map(|n| (format!("{n:x>5x}"), Value::from("")));
-        with_annotations(&dir.join("keys"), keys.collect())?;
-        chunked(tools, dir)
+fn build(tools: &Tools<'_>, name: &str) -> Result<PathBuf> {
+    let inputs = Inputs::default().text(name).text(VERSION);
+    tools.lab.cache.artefact(&format!("hostile-{name}"), inputs, |dir| {
+        let image = dir.join("image");
+        match name {
+            "file" => one_layer(&image, |layer| layer.file("usr/lib/large", 4 << 30, Pattern::default())),
+            "files" => one_layer(&image, |layer| {
+                (0..FILES).try_for_each(|n| {
+                    let content = format!("{n}\n");
+                    layer.file(&small_file(n), content.len() as u64, content.as_bytes())
+                })
+            }),
+            "objects" => chunked(tools, dir, &image),
+            "layers" => many_layers(&image),
+            "xattr" => one_layer(&image, |layer| {
+                layer.xattr("user.large", &vec![b'x'; XATTR])?;
+                layer.file("usr/lib/file", 1, &b"x"[..])
+            }),
+            "text" => {
+                annotated(&image, 1, |_| [("a".to_owned(), "x".repeat(ANNOTATIONS).into())].into_iter().collect())
+            }
+            "keys" => annotated(&image, CHUNKS, |_| {
+                // Quotes, colon and comma of `"12345":"",` make six bytes beside the key.
+                (0..ANNOTATIONS / CHUNKS / 11).map(|n| (format!("{n:x>5x}"), "".into())).collect()
+            }),
+            other => bail!("there is no hostile image {other}"),
+        }
     })
 }
 
@@ -93,7 +98,7 @@ fn small_file(n: usize) -> String {
 fn one_layer(dir: &Path, fill: impl FnOnce(&mut super::layout::Layer) -> Result<()>) -> Result<()> {
     let mut image = Writer::create(dir)?;
     image.layer(fill)?;
-    image.finish(Map::new())
+    image.finish()
 }
 
 fn many_layers(dir: &Path) -> Result<()> {
@@ -108,17 +113,21 @@ fn many_layers(dir: &Path) -> Result<()> {
             })
         })?;
     }
-    image.finish(Map::new())
+    image.finish()
 }
 
-fn with_annotations(dir: &Path, annotations: Map<String, Value>) -> Result<()> {
+fn annotated(dir: &Path, layers: usize, annotations: impl Fn(usize) -> Map<String, Value>) -> Result<()> {
     let mut image = Writer::create(dir)?;
-    image.layer(|layer| layer.file("usr/lib/file", 1, &b"x"[..]))?;
-    image.finish(annotations)
+    for n in 0..layers {
+        let content = n.to_string();
+        image.layer(|layer| layer.file("usr/lib/file", content.len() as u64, content.as_bytes()))?;
+        image.annotate(annotations(n))?;
+    }
+    image.finish()
 }
 
 /// The many files again, as an ostree commit in chunks.
-fn chunked(tools: &Tools<'_>, dir: &Path) -> Result<()> {
+fn chunked(tools: &Tools<'_>, dir: &Path, image: &Path) -> Result<()> {
     let (tree, repo) = (dir.join("tree"), dir.join("repo"));
     for n in 0..FILES {
         let path = tree.join(small_file(n));
@@ -138,7 +147,7 @@ fn chunked(tools: &Tools<'_>, dir: &Path) -> Result<()> {
             }
         }
     }
-    encapsulate(tools, &repo, "bench/many", &dealt_out(objects.into_iter(), CHUNKS), &dir.join("objects"))?;
+    encapsulate(tools, &repo, "bench/many", &dealt_out(objects.into_iter(), CHUNKS), image)?;
     remove(&repo)
 }
 

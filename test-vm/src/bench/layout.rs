@@ -64,8 +64,14 @@ impl Writer {
         Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
     }
 
+    /// Give the last layer annotations.
+    pub fn annotate(&mut self, annotations: Map<String, Value>) -> Result<()> {
+        self.layers.last_mut().context("no layer to annotate")?["annotations"] = annotations.into();
+        Ok(())
+    }
+
     /// Write config, manifest and index.
-    pub fn finish(self, annotations: Map<String, Value>) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
@@ -79,7 +85,6 @@ impl Writer {
             "mediaType": MANIFEST,
             "config": config,
             "layers": self.layers,
-            "annotations": annotations,
         });
         let entry = self.json(MANIFEST, &manifest)?;
         let index = json!({ "schemaVersion": 2, "manifests": [entry] });

@@ -123,6 +123,7 @@ fn parse_xattrs(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     }
     let width = offset_width(bytes.len());
     let table = offset(bytes, bytes.len().checked_sub(width)?, width)?;
+    bytes.get(table..)?;
     let mut start = 0;
     for at in (table..bytes.len()).step_by(width) {
         let end = offset(bytes, at, width)?;

@@ -15,10 +15,30 @@ use crate::cmd;
 /// Samples per second and processor; odd, so that they do not march in step with a timer.
 const FREQUENCY: &str = "997";
 
-/// A stage, and what a frame of its stack is called; the first that fits counts.
-const STAGES: &[(&str, &[&str])] = &[
-    ("inflate", &["zlib_rs::inflate", "zlib_rs::crc32"]),
-    ("sha256 of the tar (diffID)", &["stream::layer::run_hash"]),
+/// A stage, and what its samples have: a frame, and the innermost frame. The first that fits counts.
+const STAGES: &[(&str, &str, &str)] = &[
+    ("crc32 of gzip", "", "zlib_rs::crc32"),
+    ("inflate", "zlib_rs::", ""),
+    ("zstd", "ZSTD_", ""),
+    ("sha256 of the blobs", "VerifyReader", "sha2::"),
+    ("sha256 of the objects", "slipstream::import::", "sha2::"),
+    ("sha256 of the tars (diffID)", "", "sha2::"),
+    ("kernel: reading blobs", "vfs_read", "[kernel"),
+    ("kernel: writing content", "vfs_write", "[kernel"),
+    ("kernel: looking for objects", "newfstatat", "[kernel"),
+    ("kernel: creating files", "sys_openat", "[kernel"),
+    ("kernel: renaming", "sys_renameat", "[kernel"),
+    ("kernel: owner, mode, time, xattrs, close", "sys_fch", "[kernel"),
+    ("kernel: owner, mode, time, xattrs, close", "sys_utimens", "[kernel"),
+    ("kernel: owner, mode, time, xattrs, close", "setxattr", "[kernel"),
+    ("kernel: owner, mode, time, xattrs, close", "sys_close", "[kernel"),
+    ("kernel: passing blocks between threads", "sys_futex", "[kernel"),
+    ("kernel: page faults", "page_fault", "[kernel"),
+    ("kernel: the rest", "", "[kernel"),
+    ("SELinux labels", "", "libselinux"),
+    ("SELinux labels", "", "libpcre2"),
+    ("copying and allocating", "", "libc.so"),
+    ("tar, names, lists", "", "/slipstream)"),
 ];
 
 /// Print a table for the first image, on tmpfs.
@@ -39,7 +59,8 @@ pub fn run(tools: &Tools<'_>, images: &[BenchImage]) -> Result<()> {
     let inside = tools.command(&place.dir, &pull);
     cmd::run(command.arg(inside.get_program()).args(inside.get_args()))?;
     let script = cmd::stdout(
-        cmd::words("perf", ["script", "--no-inline", "-F", "comm,ip,sym", "--comms", "slipstream", "-i"]).arg(&data),
+        cmd::words("perf", ["script", "--no-inline", "-F", "comm,ip,sym,dso", "--comms", "slipstream", "-i"])
+            .arg(&data),
     )?;
     place.close()?;
     if let Ok(d) = std::env::var("DUMP") {
@@ -79,13 +100,30 @@ fn print(script: &str) {
     }
 }
 
+/// `sample`: a line with the program's name, then the frames, the innermost first.
 fn stage(sample: &str) -> &'static str {
-    STAGES
-        .iter()
-        .find(|(_, frames)| frames.iter().any(|frame| sample.contains(frame)))
-        .map_or("other", |(name, _)| name)
+    let leaf = sample.lines().nth(1).unwrap_or_default();
+    let fits = |(_, frame, innermost): &&(&str, &str, &str)| leaf.contains(innermost) && sample.contains(frame);
+    STAGES.iter().find(fits).map_or("other", |(name, ..)| name)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::copy(from, to).map(drop).with_context(|| format!("copying {}", from.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stage;
+
+    #[test]
+    fn stages() {
+        for (sample, expected) in [
+            ("slipstream\n 1 sha2::x (/b/slipstream)\n 2 VerifyReader::read (/b/slipstream)", "sha256 of the blobs"),
+            ("slipstream\n 1 memcpy (/l/libc.so.6)\n 2 zlib_rs::inflate (/b/slipstream)", "inflate"),
+            ("slipstream\n 1 shmem ([kernel.kallsyms])\n 2 vfs_write ([kernel.kallsyms])", "kernel: writing content"),
+            ("slipstream\n 1 f (/l/libglib.so)", "other"),
+        ] {
+            assert_eq!(stage(sample), expected, "{sample}");
+        }
+    }
 }

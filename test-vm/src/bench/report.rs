@@ -53,6 +53,9 @@ impl Bars {
 
     /// All of them.
     pub fn print(&self) {
+        if self.0.is_empty() {
+            return;
+        }
         println!("\n| bar | figure | at most | |\n| --- | ---: | ---: | --- |");
         for line in &self.0 {
             println!("{line}");

@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+# usage: dracut-check.sh ROOT STAGED
+# Does the dracut module do what it should with the dracut of ROOT? STAGED is what `make install` gave. ROOT is not
+# changed: everything happens in an overlay that goes with the mount namespace.
+set -euo pipefail
+
+if [[ $1 != --inside ]]; then
+  exec unshare --mount -- bash "$0" --inside "$@"
+fi
+root=$2 staged=$3
+
+mount --make-rprivate /
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o "lowerdir=$root,upperdir=/mnt/upper,workdir=/mnt/work" overlay /mnt/root
+cp -a "$staged/." /mnt/root/
+for dir in proc sys dev; do
+  mount --rbind "/$dir" "/mnt/root/$dir"
+done
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+unset TMPDIR
+
+fatal() {
+  echo "fatal: $*" >&2
+  exit 1
+}
+# build IMAGE [OPTION...]
+build() {
+  chroot /mnt/root dracut --force --no-kernel --no-hostonly --no-hostonly-cmdline "${@:2}" "/tmp/$1" \
+    >/mnt/root/tmp/log 2>&1
+}
+list() {
+  chroot /mnt/root lsinitrd "/tmp/$1" >/mnt/root/tmp/list
+}
+has() {
+  grep -Eq "$1" /mnt/root/tmp/list || fatal "the initramfs has no $1"
+}
+
+# 059 has an exit status of 1 for it.
+echo "this is $(chroot /mnt/root dracut --version)"
+
+build plain --add "ostree systemd" || fatal "building without the module: $(cat /mnt/root/tmp/log)"
+list plain
+if grep slipstream /mnt/root/tmp/list; then
+  fatal "something of slipstream is in an initramfs that has not asked for it"
+fi
+
+echo '[slipstream]' >/mnt/root/usr/lib/slipstream.conf
+build with --add "ostree systemd slipstream" || fatal "building with the module: $(cat /mnt/root/tmp/log)"
+list with
+has 'usr/libexec/slipstream-initrd$'
+has 'usr/lib/slipstream.conf$'
+for unit in slipstream slipstream-emergency slipstream-settle; do
+  has "usr/lib/systemd/system/$unit.service\$"
+  has "initrd-root-fs.target.wants/$unit.service ->"
+done
+has 'usr/lib/ostree/ostree-prepare-root$'
+if grep -E 'usr/bin/slipstream$|libostree-1' /mnt/root/tmp/list; then
+  fatal "the importer or libostree is in the initramfs"
+fi
+
+for missing in /usr/bin/slipstream /usr/libexec/slipstream-initrd \
+  /usr/lib/dracut/modules.d/50slipstream/slipstream-settle.service; do
+  mv "/mnt/root$missing" /mnt/root/tmp/kept
+  if build broken --add "ostree systemd slipstream"; then
+    fatal "an initramfs was built without $missing"
+  fi
+  grep -q slipstream /mnt/root/tmp/log || fatal "without $missing dracut says: $(cat /mnt/root/tmp/log)"
+  mv /mnt/root/tmp/kept "/mnt/root$missing"
+done
+echo "the dracut module works"
