@@ -15,7 +15,7 @@ TEST_VM = $(SUDO) $(TARGET_DIR)/release/test-vm
 
 .PHONY: all
 all:
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --workspace
 
 # Installs into the image that is being built; `add_dracutmodules+=" slipstream "` then puts it into its initramfs.
 .PHONY: install
@@ -69,6 +69,13 @@ vm: all
 .PHONY: timing
 timing: all
 	$(TEST_VM) timing
+
+# The figures in docs/performance.md. Half an hour, and nothing else should run meanwhile. `make bench BENCH='--rounds 1'`
+# is quicker; `BENCH='--parts inflate'` compares libraries and needs cmake, nasm, autoconf, automake and libtool.
+.PHONY: bench
+bench: deps all
+	$(CARGO) build --release --locked --package test-vm
+	$(TEST_VM) bench $(BENCH)
 
 # Each fuzz target for FUZZ_SECONDS: docs/fuzzing.md. Not part of `check`.
 FUZZ_SECONDS ?= 60
