@@ -74,7 +74,6 @@ timing: all
 # is quicker; `BENCH='--parts inflate'` compares libraries and needs cmake, nasm, autoconf, automake and libtool.
 .PHONY: bench
 bench: deps all
-	$(CARGO) build --release --locked --package test-vm
 	$(TEST_VM) bench $(BENCH)
 
 # Each fuzz target for FUZZ_SECONDS: docs/fuzzing.md. Not part of `check`.
