@@ -77,10 +77,11 @@ fn failed(options: &BootOptions, settings: Settings, error: anyhow::Error) -> Re
     // A request that cannot be read cannot say what to do about it.
     let policy = settings.on_failure().unwrap_or_default();
     let status = Status { reason: Some(format!("{error:#}")), settings, ..Status::new(Outcome::Failed) };
-    status.write(&options.run_dir)?;
-    send_event(&status.to_json());
+    // Said first: that the status cannot be written must not hide it.
     log::error!("error: {error:#}");
-    on_failure(options, policy)
+    on_failure(options, policy)?;
+    send_event(&status.to_json());
+    status.write(&options.run_dir)
 }
 
 fn on_failure(options: &BootOptions, policy: OnFailure) -> Result<()> {

@@ -198,15 +198,6 @@ impl Sysroot {
         })
         .context("writing boot loader entries")
     }
-
-    /// Remove deployments, kernels and boot links that nothing names; old objects go as well.
-    pub fn cleanup(&self) -> Result<()> {
-        checked(|error| {
-            // SAFETY: a live object, no cancellable.
-            unsafe { sys::ostree_sysroot_cleanup(self.sysroot.as_ptr(), null_mut(), error) != 0 }
-        })
-        .context("cleaning up the sysroot")
-    }
 }
 
 impl Drop for Sysroot {
