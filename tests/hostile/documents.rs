@@ -76,11 +76,16 @@ fn sizes() -> Vec<Case> {
         unknown("manifest-4-MiB-of-numbers", "0").refused(&["parsing manifest sha256:"]),
         unknown("manifest-4-MiB-of-lists", "[]").refused(&["parsing manifest sha256:"]),
         unknown("manifest-4-MiB-of-strings", "\"\"").refused(&["parsing manifest sha256:"]),
-        edited("manifest-5000-layers", |image| {
+        edited("manifest-1025-layers", |image| {
             let layer = image.manifest["layers"][0].clone();
-            image.manifest["layers"] = Value::Array(vec![layer; 5000]);
+            image.manifest["layers"] = Value::Array(vec![layer; 1025]);
         })
-        .refused(&["manifest has 5000 layers, the limit is 1024"]),
+        .refused(&["manifest has 1025 layers, the limit is 1024"]),
+        edited("manifest-10000-layers", |image| {
+            let layer = image.manifest["layers"][0].clone();
+            image.manifest["layers"] = Value::Array(vec![layer; 10_000]);
+        })
+        .refused(&["manifest has more than 20000 items, in layers"]),
         edited("control-manifest-1000-same-layers", |image| {
             let (layer, id) = (image.manifest["layers"][0].clone(), image.config["rootfs"]["diff_ids"][0].clone());
             image.manifest["layers"] = Value::Array(vec![layer; 1000]);
@@ -176,7 +181,7 @@ fn indexes() -> Vec<Case> {
             let other = json!({"mediaType": "m", "digest": digest(b""), "size": 1, "platform": {"architecture": "x", "os": "y"}}).to_string();
             format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":{}}}"#, list_of(&other, LIMIT - 200)).into_bytes()
         })
-        .refused(&["parsing manifest sha256:", "manifests has more than "]),
+        .refused(&["parsing manifest sha256:", "manifest has more than 20000 items, in manifests"]),
         document("index-manifest-size", || index_of(&digest(b"none"), usize::MAX)).refused(&["reading index.manifests: size"]),
         document("index-names-nothing", || index_of(&digest(b"none"), 4)).refused(&["No such file or directory"]),
     ]
