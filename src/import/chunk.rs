@@ -6,7 +6,7 @@
 //! tools, and is skipped.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -36,7 +36,7 @@ pub(super) struct Objects {
 }
 
 /// Write the objects of a layer. Only the commit layer may hold metadata.
-pub(super) fn import_objects<R: Skip>(
+pub(super) fn import_objects<R: Skip + BufRead>(
     writer: &Writer<'_>,
     tar: &mut TarReader<R>,
     commit_layer: bool,
@@ -109,7 +109,7 @@ fn parse_name(path: &str) -> Result<Name> {
 }
 
 impl Importer<'_> {
-    fn entry(&mut self, entry: &Entry, content: &mut impl Read) -> Result<()> {
+    fn entry(&mut self, entry: &Entry, content: &mut impl BufRead) -> Result<()> {
         let path = std::str::from_utf8(&entry.path);
         let name = match path {
             Ok(path) => parse_name(path)?,
@@ -128,7 +128,7 @@ impl Importer<'_> {
         }
     }
 
-    fn shared_xattrs(&mut self, checksum: Digest, entry: &Entry, content: &mut impl Read) -> Result<()> {
+    fn shared_xattrs(&mut self, checksum: Digest, entry: &Entry, content: &mut impl BufRead) -> Result<()> {
         let bytes = read_limited(entry, content, MAX_XATTRS)?;
         let got = Digest::of(&bytes);
         ensure!(got == checksum, "xattrs mismatch: expected {}, got {}", checksum.hex(), got.hex());
@@ -138,7 +138,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn xattrs_of(&mut self, object: Digest, entry: &Entry, content: &mut impl Read) -> Result<()> {
+    fn xattrs_of(&mut self, object: Digest, entry: &Entry, content: &mut impl BufRead) -> Result<()> {
         ensure!(self.pending.is_none(), "xattrs follow xattrs");
         let bytes = match entry.kind {
             Kind::File => read_limited(entry, content, MAX_XATTRS)?,
@@ -159,7 +159,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn file(&mut self, checksum: Digest, entry: &Entry, content: &mut impl Read) -> Result<()> {
+    fn file(&mut self, checksum: Digest, entry: &Entry, content: &mut impl BufRead) -> Result<()> {
         ensure!(self.files.len() < MAX_ENTRIES, "layer has more than {MAX_ENTRIES} objects");
         let (object, xattrs) = self.pending.take().context("object without xattrs before it")?;
         ensure!(object == checksum, "xattrs of {} before object {}", object.hex(), checksum.hex());
@@ -184,7 +184,13 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn metadata(&mut self, checksum: Digest, kind: ObjectType, entry: &Entry, content: &mut impl Read) -> Result<()> {
+    fn metadata(
+        &mut self,
+        checksum: Digest,
+        kind: ObjectType,
+        entry: &Entry,
+        content: &mut impl BufRead,
+    ) -> Result<()> {
         ensure!(self.commit_layer, "metadata object in a chunk");
         ensure!(self.pending.is_none(), "metadata object follows xattrs");
         ensure!(self.metadata.insert((kind, checksum)), "object is in the layer twice");

@@ -5,7 +5,7 @@
 //! listed in `docs/format.md`. Whiteouts are ordinary files here; [`super::merge`] acts on them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -34,7 +34,7 @@ pub(super) struct LayerContext<'a> {
 }
 
 /// Build the tree of a layer.
-pub(super) fn import_tree<R: Skip>(
+pub(super) fn import_tree<R: Skip + BufRead>(
     writer: &Writer<'_>,
     tar: &mut TarReader<R>,
     context: &LayerContext<'_>,
@@ -82,7 +82,7 @@ enum Modified {
 }
 
 impl Builder<'_> {
-    fn entry(&mut self, entry: &Entry, content: &mut impl Read) -> Result<()> {
+    fn entry(&mut self, entry: &Entry, content: &mut impl BufRead) -> Result<()> {
         let path = normalize(&entry.path)?;
         // container/storage gives a file of the base that was changed as the changed object, with a real time, and
         // then links to it. Objects that were not changed keep ostree's time, 0.
@@ -116,7 +116,7 @@ impl Builder<'_> {
         Ok(FileHeader { uid: entry.uid, gid: entry.gid, mode, xattrs, target: None })
     }
 
-    fn file(&mut self, path: &str, entry: &Entry, content: &mut dyn Read) -> Result<()> {
+    fn file(&mut self, path: &str, entry: &Entry, content: &mut dyn BufRead) -> Result<()> {
         let header = self.header(path, S_IFREG | entry.mode, entry)?;
         let checksum = self.writer.write_file(None, &header, entry.size, content)?;
         self.tree.insert(path, entry, checksum)
@@ -165,7 +165,7 @@ impl Builder<'_> {
                 };
                 // The header is the object's, without its xattrs: container/storage gives them to the links as well.
                 object.xattrs.clear();
-                let mut content = self.writer.store().open_spool(&spool)?;
+                let mut content = BufReader::new(self.writer.store().open_spool(&spool)?);
                 self.file(&path, &object, &mut content)
             }
         }

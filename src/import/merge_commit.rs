@@ -13,7 +13,7 @@ use super::merge::{overlay, remove_mount_points};
 use super::policy::TreePolicy;
 use super::publish::Publisher;
 use super::refs::{image_ref, layer_ref};
-use super::store::Store;
+use super::store::{ObjectName, Store};
 use super::time::parse_rfc3339;
 use super::tree::{Dir, write_dirmeta};
 use super::writer::Writer;
@@ -39,13 +39,8 @@ pub(super) struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    /// Merge the commits of the derived layers, publish everything, and set the image's ref.
-    pub(super) fn write(
-        mut self,
-        reference: &ImageReference,
-        derived: &[Digest],
-        publisher: &mut Publisher<'_>,
-    ) -> Result<Digest> {
+    /// Merge the commits of the derived layers.
+    pub(super) fn build(mut self, derived: &[Digest], publisher: &mut Publisher<'_>) -> Result<Merged> {
         let store = self.store;
         let writer = Writer::new(store);
         let mut root = match self.root.take() {
@@ -67,22 +62,11 @@ impl Merge<'_> {
         }
         let mut moved = Vec::new();
         if let Some(policy) = &self.policy {
-            Relabel::new(&writer, &policy.policy).dir("/", &mut root, 0)?;
+            Relabel::new(&writer, &policy.policy).tree(&mut root)?;
             moved = self.relabel_layers(&writer, &policy.policy, derived, publisher)?;
         }
         let commit = self.write_commit(&writer, &root)?;
-        let image = store.stage_ref(&commit)?;
-        let moved = moved.into_iter().map(|(name, commit)| Ok((name, store.stage_ref(&commit)?)));
-        let moved = moved.collect::<Result<Vec<_>>>()?;
-        publisher.publish_with(&writer.finish())?;
-        for (name, staged) in moved {
-            store.publish_ref(&staged, &name)?;
-        }
-        // All that the image needs is on disk before its name is.
-        store.sync()?;
-        store.publish_ref(&image, &image_ref(reference))?;
-        store.sync()?;
-        Ok(commit)
+        Ok(Merged { commit, moved, objects: writer.finish() })
     }
 
     fn write_commit(&self, writer: &Writer<'_>, root: &Dir) -> Result<Digest> {
@@ -107,7 +91,7 @@ impl Merge<'_> {
         let mut moved = Vec::new();
         for (layer, commit) in self.layers.iter().zip(derived) {
             let mut root = Dir::of_commit(self.store, commit)?;
-            Relabel::new(writer, policy).dir("/", &mut root, 0)?;
+            Relabel::new(writer, policy).tree(&mut root)?;
             let relabelled = write_layer_commit(writer, &root)?;
             let digest = &layer.descriptor.digest;
             if relabelled != *commit && !publisher.replace(digest, relabelled) {
@@ -115,6 +99,37 @@ impl Merge<'_> {
             }
         }
         Ok(moved)
+    }
+}
+
+/// A merge commit that is staged.
+pub(super) struct Merged {
+    commit: Digest,
+    /// Refs of layers that were published before and have moved.
+    moved: Vec<(String, Digest)>,
+    objects: Vec<ObjectName>,
+}
+
+impl Merged {
+    /// Publish everything that is not yet, and set the image's ref. Returns the commit.
+    pub(super) fn publish(
+        self,
+        store: &Store,
+        reference: &ImageReference,
+        publisher: &mut Publisher<'_>,
+    ) -> Result<Digest> {
+        let image = store.stage_ref(&self.commit)?;
+        let moved = self.moved.into_iter().map(|(name, commit)| Ok((name, store.stage_ref(&commit)?)));
+        let moved = moved.collect::<Result<Vec<_>>>()?;
+        publisher.publish_with(&self.objects)?;
+        for (name, staged) in moved {
+            store.publish_ref(&staged, &name)?;
+        }
+        // All that the image needs is on disk before its name is.
+        store.sync()?;
+        store.publish_ref(&image, &image_ref(reference))?;
+        store.sync()?;
+        Ok(self.commit)
     }
 }
 

@@ -38,9 +38,10 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::thread::Scope;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 pub use gc::{collect_layers, forget_image};
 pub use kernel::{Kernel, kernels};
@@ -55,10 +56,10 @@ use base::{Role, has_open_root, import_side_by_side};
 use config::RepoConfig;
 use derived::LayerContext;
 use layer::Job;
-use merge_commit::Merge;
+use merge_commit::{Merge, Merged};
 use policy::TreePolicy;
 use publish::Publisher;
-use store::Store;
+use store::{Store, Writeback};
 use tree::Dir;
 
 /// An image that is in the repository, whole and verified.
@@ -90,7 +91,12 @@ pub fn import(
         cancelled: AtomicBool::new(false),
     };
     let mut publisher = Publisher::new(&store);
-    let result = import_layers(&job, repo_path, plan, reference, &mut publisher);
+    let imported = AtomicBool::new(false);
+    let result = std::thread::scope(|scope| {
+        let writeback = Writeback::start(scope, &store, &imported);
+        let result = import_layers(scope, &job, repo_path, plan, reference, &mut publisher);
+        writeback.stop().and(result)
+    });
     if result.is_err() {
         // Finished layers are good, whatever happened to others: another source can go on with them.
         if let Err(error) = publisher.publish() {
@@ -104,22 +110,39 @@ pub fn import(
     Ok(Imported { commit })
 }
 
-fn import_layers(
+fn import_layers<'scope, 's: 'scope>(
+    scope: &'scope Scope<'scope, '_>,
     job: &Job<'_>,
     repo_path: &Path,
     plan: &ImportPlan,
     reference: &ImageReference,
-    publisher: &mut Publisher<'_>,
+    publisher: &mut Publisher<'s>,
 ) -> Result<Digest> {
-    let (store, layers) = (job.store, &plan.layers);
     let base = import_base(job, plan, publisher)?;
+    // Thousands of objects get their names while the layers above are read and labelled.
+    let publishing = publisher.publish_on(scope);
+    let merged = merge(job, &repo_path.join("tmp"), plan, base, publisher);
+    let published = publishing.join().map_err(|_| anyhow!("the thread that publishes has panicked"))?;
+    let merged = merged?;
+    published?;
+    merged.publish(job.store, reference, publisher)
+}
+
+/// Import the derived layers, and put everything together. `temporary` is the repository's `tmp`.
+fn merge(
+    job: &Job<'_>,
+    temporary: &Path,
+    plan: &ImportPlan,
+    base: Option<Digest>,
+    publisher: &mut Publisher<'_>,
+) -> Result<Merged> {
+    let (store, layers) = (job.store, &plan.layers);
     let mut root = match &base {
         Some(base) => Some(Dir::of_commit(store, base)?),
         None => None,
     };
-    let temporary = repo_path.join("tmp");
     let policy = match &mut root {
-        Some(root) => TreePolicy::of_tree(store, root, &temporary)?,
+        Some(root) => TreePolicy::of_tree(store, root, temporary)?,
         None => None,
     };
     let context = LayerContext {
@@ -138,8 +161,7 @@ fn import_layers(
             }
         });
     }
-    let merge = Merge { store, image: job.image, temporary: &temporary, base, root, policy, layers: &layers.derived };
-    merge.write(reference, &derived, publisher)
+    Merge { store, image: job.image, temporary, base, root, policy, layers: &layers.derived }.build(&derived, publisher)
 }
 
 /// Import what is missing of the base. Returns its commit.

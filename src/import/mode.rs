@@ -28,12 +28,28 @@ impl RepoMode {
         self == Self::BareUser
     }
 
-    /// Give a new file its owner, mode and xattrs. Changing the owner clears other things, so it comes first.
+    /// The permissions that a new file is best made with: most often they are right at once.
+    pub(super) fn permissions(self, header: &FileHeader) -> Mode {
+        match self {
+            Self::Bare => Mode::from_raw_mode(header.mode & 0o777),
+            // As libostree: the owner can always read it, and nothing is setuid.
+            Self::BareUser if header.target.is_some() => Mode::from_raw_mode(0o644),
+            Self::BareUser => Mode::from_raw_mode(header.mode & 0o777 | 0o400),
+        }
+    }
+
+    /// Give a new file its owner, mode and xattrs. Changing the owner clears other things, so it comes first. Each change
+    /// is a transaction of the file system, and a look is not.
     pub(super) fn apply(self, file: &File, header: &FileHeader) -> Result<()> {
         match self {
             Self::Bare => {
-                fs::fchown(file, Some(fs::Uid::from_raw(header.uid)), Some(fs::Gid::from_raw(header.gid)))?;
-                fs::fchmod(file, Mode::from_raw_mode(header.mode & 0o7777))?;
+                let stat = fs::fstat(file)?;
+                if (stat.st_uid, stat.st_gid) != (header.uid, header.gid) {
+                    fs::fchown(file, Some(fs::Uid::from_raw(header.uid)), Some(fs::Gid::from_raw(header.gid)))?;
+                }
+                if stat.st_mode & 0o7777 != header.mode & 0o7777 {
+                    fs::fchmod(file, Mode::from_raw_mode(header.mode & 0o7777))?;
+                }
                 for (name, value) in gvariant::parse_xattrs(&header.xattrs.0)? {
                     fs::fsetxattr(file, c_name(&name)?, &value, XattrFlags::empty())
                         .with_context(|| format!("setting {} of {} bytes", name.escape_ascii(), value.len()))?;
@@ -43,9 +59,7 @@ impl RepoMode {
                 let meta = gvariant::dirmeta(header.uid, header.gid, header.mode, &header.xattrs.0);
                 fs::fsetxattr(file, c_name(USER_META)?, &meta, XattrFlags::empty())
                     .context("setting user.ostreemeta")?;
-                // As libostree: the owner can always read it, and nothing is setuid.
-                let mode = if header.target.is_some() { 0o644 } else { header.mode & 0o777 | 0o400 };
-                fs::fchmod(file, Mode::from_raw_mode(mode))?;
+                fs::fchmod(file, self.permissions(header))?;
             }
         }
         Ok(())

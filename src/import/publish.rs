@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Finished layers become part of the repository: sync, move, refs, in this order.
 
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -48,24 +49,43 @@ impl<'a> Publisher<'a> {
         self.publish_with(&[])
     }
 
-    /// Publish what is there, and other objects. Object and ref files are on disk then; that they have their names may
-    /// not be yet, but names come to be on disk in this order.
+    /// Publish what is there, and other objects.
     pub(super) fn publish_with(&mut self, others: &[ObjectName]) -> Result<()> {
-        if self.pending.is_empty() && others.is_empty() {
-            return Ok(());
-        }
-        let refs = self.pending.iter().map(|finished| self.store.stage_ref(&finished.commit));
-        let refs = refs.collect::<Result<Vec<_>>>()?;
-        // Objects get their names when they are on disk, so that a name always means the whole object.
-        self.store.sync()?;
-        let objects = || self.pending.iter().flat_map(|finished| &finished.objects).chain(others);
-        // Commits last: one that is there has all that it needs.
-        self.store.publish(objects().filter(|(kind, _)| *kind != ObjectType::Commit))?;
-        self.store.publish(objects().filter(|(kind, _)| *kind == ObjectType::Commit))?;
-        for (finished, staged) in self.pending.drain(..).zip(refs) {
-            self.store.publish_ref(&staged, &layer_ref(&finished.digest)).context("publishing a layer")?;
-        }
+        let finished = std::mem::take(&mut self.pending);
+        publish_layers(self.store, &finished, others)?;
         self.last = Instant::now();
         Ok(())
     }
+
+    /// Publish what is there on a thread of its own, which takes as long as importing a layer.
+    pub(super) fn publish_on<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> ScopedJoinHandle<'scope, Result<()>>
+    where
+        'a: 'scope,
+    {
+        let (store, finished) = (self.store, std::mem::take(&mut self.pending));
+        self.last = Instant::now();
+        scope.spawn(move || publish_layers(store, &finished, &[]))
+    }
+}
+
+/// Publish layers and other objects. Object and ref files are on disk then; that they have their names may not be yet,
+/// but names come to be on disk in this order.
+fn publish_layers(store: &Store, layers: &[Finished], others: &[ObjectName]) -> Result<()> {
+    if layers.is_empty() && others.is_empty() {
+        return Ok(());
+    }
+    let refs = layers.iter().map(|finished| store.stage_ref(&finished.commit)).collect::<Result<Vec<_>>>()?;
+    // Objects get their names when they are on disk, so that a name always means the whole object.
+    store.sync()?;
+    let objects = || layers.iter().flat_map(|finished| &finished.objects).chain(others);
+    // Commits last: one that is there has all that it needs.
+    store.publish(objects().filter(|(kind, _)| *kind != ObjectType::Commit))?;
+    store.publish(objects().filter(|(kind, _)| *kind == ObjectType::Commit))?;
+    for (finished, staged) in layers.iter().zip(refs) {
+        store.publish_ref(&staged, &layer_ref(&finished.digest)).context("publishing a layer")?;
+    }
+    Ok(())
 }

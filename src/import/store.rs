@@ -12,8 +12,9 @@
 //! all of it goes.
 
 mod stage;
+mod writeback;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -27,8 +28,10 @@ use rustix::io::Errno;
 use super::gvariant;
 use super::mode::RepoMode;
 use super::tree::{S_IFLNK, S_IFMT};
+pub(super) use writeback::Writeback;
+
 use crate::oci::Digest;
-use crate::ostree::{FileHeader, ObjectType};
+use crate::ostree::{FileHeader, ObjectType, Xattrs};
 
 /// Largest metadata object that is read back, in bytes (libostree's `OSTREE_MAX_METADATA_SIZE`).
 const MAX_METADATA: u64 = 128 << 20;
@@ -110,16 +113,32 @@ impl Store {
         })
     }
 
+    /// Do something with the name that an object has; with no name it is `NOENT`.
+    ///
+    /// A staged object may be published meanwhile by another thread, and never the other way round: looked for in this
+    /// order, it is always found.
+    fn with<T>(
+        &self,
+        kind: ObjectType,
+        checksum: &Digest,
+        mut act: impl FnMut(&OwnedFd, &str, Presence) -> rustix::io::Result<T>,
+    ) -> rustix::io::Result<T> {
+        match act(&self.stage, &staged_name(kind, checksum), Presence::Staged) {
+            Err(Errno::NOENT) => act(&self.objects, &published_name(kind, checksum), Presence::Published),
+            other => other,
+        }
+    }
+
     /// Where an object is.
     pub(super) fn presence(&self, kind: ObjectType, checksum: &Digest) -> Result<Presence> {
-        let looking = || format!("looking for object {}", checksum.hex());
-        match fs::statat(&self.objects, published_name(kind, checksum), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => return Ok(Presence::Published),
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error).with_context(looking),
+        let found = self.with(kind, checksum, |directory, name, place| {
+            let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            ensure_whole(place, &stat).map(|()| place)
+        });
+        match found {
+            Err(Errno::NOENT) => Ok(Presence::Missing),
+            other => other.with_context(|| format!("looking for object {}", checksum.hex())),
         }
-        let staged = self.is_staged(&staged_name(kind, checksum)).with_context(looking)?;
-        Ok(if staged { Presence::Staged } else { Presence::Missing })
     }
 
     /// Whether an object is there, published or staged.
@@ -127,19 +146,13 @@ impl Store {
         Ok(self.presence(kind, checksum)? != Presence::Missing)
     }
 
-    fn find(&self, kind: ObjectType, checksum: &Digest) -> Result<(&OwnedFd, String)> {
-        match self.presence(kind, checksum)? {
-            Presence::Published => Ok((&self.objects, published_name(kind, checksum))),
-            Presence::Staged => Ok((&self.stage, staged_name(kind, checksum))),
-            Presence::Missing => bail!("object {} is missing", checksum.hex()),
-        }
-    }
-
     fn open_object(&self, kind: ObjectType, checksum: &Digest) -> Result<File> {
-        let (directory, name) = self.find(kind, checksum)?;
-        let file = fs::openat(directory, &name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-            .with_context(|| format!("opening object {}", checksum.hex()))?;
-        Ok(File::from(file))
+        let opened =
+            self.with(kind, checksum, |directory, name, place| open_whole(directory, name, place).map(|(f, _)| f));
+        match opened {
+            Err(Errno::NOENT) => bail!("object {} is missing", checksum.hex()),
+            other => other.with_context(|| format!("opening object {}", checksum.hex())),
+        }
     }
 
     /// The bytes of a metadata object.
@@ -158,17 +171,13 @@ impl Store {
 
     /// What a file is, and its size in bytes.
     pub(super) fn load_header(&self, checksum: &Digest) -> Result<(FileHeader, u64)> {
-        let (directory, name) = self.find(ObjectType::File, checksum)?;
         let loading = || format!("reading file object {}", checksum.hex());
-        let stat = fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW).with_context(loading)?;
-        let xattrs = read_xattrs(&through_proc(directory, &name)).with_context(loading)?;
-        let target = if stat.st_mode & S_IFMT == S_IFLNK {
-            let target = fs::readlinkat(directory, &name, Vec::new()).with_context(loading)?;
-            Some(target.into_bytes())
-        } else {
-            None
+        let (stat, xattrs, target) = match self.with(ObjectType::File, checksum, read_inode) {
+            Err(Errno::NOENT) => bail!("object {} is missing", checksum.hex()),
+            other => other.with_context(loading)?,
         };
         let size = u64::try_from(stat.st_size).unwrap_or_default();
+        let xattrs = Xattrs(gvariant::xattrs(&xattrs));
         let on_disk = FileHeader { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode, xattrs, target };
         self.mode
             .header_from_disk(on_disk, || {
@@ -286,30 +295,75 @@ pub(super) fn c_name(name: &[u8]) -> Result<CString> {
     CString::new(name).context("name of an extended attribute has a NUL byte in it")
 }
 
-fn read_xattrs(path: &CString) -> Result<crate::ostree::Xattrs> {
+/// What is staged counts when it was written to its end.
+fn ensure_whole(place: Presence, stat: &Stat) -> rustix::io::Result<()> {
+    if place == Presence::Published || is_whole(stat) { Ok(()) } else { Err(Errno::NOENT) }
+}
+
+/// Open an object that is a regular file.
+fn open_whole(directory: &OwnedFd, name: &str, place: Presence) -> rustix::io::Result<(File, Stat)> {
+    let file = fs::openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let stat = fs::fstat(&file)?;
+    ensure_whole(place, &stat)?;
+    Ok((File::from(file), stat))
+}
+
+/// Names and values of extended attributes.
+type XattrList = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What the disk says of an object besides its content; of a symbolic link also its target.
+fn read_inode(
+    directory: &OwnedFd,
+    name: &str,
+    place: Presence,
+) -> rustix::io::Result<(Stat, XattrList, Option<Vec<u8>>)> {
+    match open_whole(directory, name, place) {
+        Ok((file, stat)) => {
+            let list =
+                read_xattrs(|buffer| fs::flistxattr(&file, buffer), |name, value| fs::fgetxattr(&file, name, value))?;
+            Ok((stat, list, None))
+        }
+        // A symbolic link cannot be opened for its attributes.
+        Err(Errno::LOOP) => {
+            let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let target = fs::readlinkat(directory, name, Vec::new())?;
+            let path = through_proc(directory, name);
+            let list =
+                read_xattrs(|buffer| fs::llistxattr(&path, buffer), |name, value| fs::lgetxattr(&path, name, value))?;
+            Ok((stat, list, Some(target.into_bytes())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_xattrs(
+    list_names: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&CStr, &mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<XattrList> {
     let mut names = vec![0; 1024];
     let n = loop {
-        match fs::llistxattr(path.as_c_str(), &mut names[..]) {
+        match list_names(&mut names) {
             Ok(n) => break n,
             Err(Errno::RANGE) if names.len() < 1 << 20 => names.resize(names.len() * 4, 0),
             Err(Errno::OPNOTSUPP) => break 0,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     };
     let mut list = Vec::new();
-    for name in names[..n].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names[..n].split_inclusive(|byte| *byte == 0) {
+        let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::ILSEQ)?;
         let mut value = vec![0; 256];
         let n = loop {
-            match fs::lgetxattr(path.as_c_str(), c_name(name)?, &mut value[..]) {
+            match get(name, &mut value) {
                 Ok(n) => break n,
                 Err(Errno::RANGE) if value.len() < 1 << 20 => value.resize(value.len() * 16, 0),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         };
         value.truncate(n);
-        list.push((name.to_vec(), value));
+        list.push((name.to_bytes().to_vec(), value));
     }
-    Ok(crate::ostree::Xattrs(gvariant::xattrs(&list)))
+    Ok(list)
 }
 
 /// The result of a call for which one error is as good as success.

@@ -49,7 +49,8 @@ impl Dir {
         Self::read(store, &parsed.tree, parsed.meta)
     }
 
-    fn read(store: &Store, tree: &Digest, meta: Digest) -> Result<Self> {
+    /// Read a directory that is stored.
+    pub(super) fn read(store: &Store, tree: &Digest, meta: Digest) -> Result<Self> {
         let bytes = store.load_metadata(ObjectType::DirTree, tree)?;
         let parsed = parse_dirtree(&bytes).with_context(|| format!("reading dirtree {}", tree.hex()))?;
         let stored = |(name, tree, meta)| (name, Node::Stored { tree, meta });

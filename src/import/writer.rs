@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What one layer, or the merge, writes: the store, and a list of what has to be published for it.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
-use std::io::Read;
+use std::io::BufRead;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
@@ -16,14 +16,14 @@ use crate::ostree::{FileHeader, ObjectType};
 #[derive(Debug)]
 pub(super) struct Writer<'s> {
     store: &'s Store,
-    files: RefCell<Vec<ObjectName>>,
+    files: Mutex<Vec<ObjectName>>,
     /// Metadata objects, of which a tree writes the same ones again and again.
-    metadata: RefCell<HashSet<ObjectName>>,
+    metadata: Mutex<HashSet<ObjectName>>,
 }
 
 impl<'s> Writer<'s> {
     pub(super) fn new(store: &'s Store) -> Self {
-        Self { store, files: RefCell::default(), metadata: RefCell::default() }
+        Self { store, files: Mutex::default(), metadata: Mutex::default() }
     }
 
     pub(super) fn store(&self) -> &'s Store {
@@ -32,16 +32,16 @@ impl<'s> Writer<'s> {
 
     /// The names of everything that was written and is not published.
     pub(super) fn finish(self) -> Vec<ObjectName> {
-        let mut names = self.files.into_inner();
-        names.extend(self.metadata.into_inner());
+        let mut names = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
+        names.extend(self.metadata.into_inner().unwrap_or_else(PoisonError::into_inner));
         names
     }
 
     fn record(&self, kind: ObjectType, checksum: Digest) -> Digest {
         if kind == ObjectType::File {
-            self.files.borrow_mut().push((kind, checksum));
+            lock(&self.files).push((kind, checksum));
         } else {
-            self.metadata.borrow_mut().insert((kind, checksum));
+            lock(&self.metadata).insert((kind, checksum));
         }
         checksum
     }
@@ -60,7 +60,7 @@ impl<'s> Writer<'s> {
 
     pub(super) fn write_metadata(&self, kind: ObjectType, expected: Option<&Digest>, bytes: &[u8]) -> Result<Digest> {
         let checksum = Digest::of(bytes);
-        if expected.is_none_or(|expected| *expected == checksum) && self.metadata.borrow().contains(&(kind, checksum)) {
+        if expected.is_none_or(|expected| *expected == checksum) && lock(&self.metadata).contains(&(kind, checksum)) {
             return Ok(checksum);
         }
         self.store.write_metadata(kind, expected, bytes).map(|checksum| self.record(kind, checksum))
@@ -71,7 +71,7 @@ impl<'s> Writer<'s> {
         expected: Option<&Digest>,
         header: &FileHeader,
         size: u64,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<Digest> {
         let written = self.store.write_file(expected, header, size, content);
         written.map(|checksum| self.record(ObjectType::File, checksum))
@@ -100,4 +100,9 @@ impl<'s> Writer<'s> {
         let bytes = gvariant::commit(metadata, parent, timestamp, tree, meta);
         self.write_metadata(ObjectType::Commit, None, &bytes)
     }
+}
+
+/// A thread that panicked has left the list as it was between two calls.
+fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }

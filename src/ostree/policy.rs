@@ -4,6 +4,7 @@
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use ostree_sys as sys;
@@ -11,9 +12,16 @@ use rustix::fs::{Mode, OFlags, open};
 
 use super::raw::{Object, c_string, checked, copied, owned, returned};
 
-/// A loaded policy.
+/// A loaded policy. Threads take turns: libselinux compiles the expressions of a policy when it first needs them.
 #[derive(Debug)]
-pub struct SePolicy(Object<sys::OstreeSePolicy>);
+pub struct SePolicy(Mutex<Turn>);
+
+#[derive(Debug)]
+struct Turn(Object<sys::OstreeSePolicy>);
+
+// SAFETY: neither libostree's object nor libselinux's handle in it belongs to a thread; the mutex gives them to one at a
+// time.
+unsafe impl Send for Turn {}
 
 impl SePolicy {
     /// Load the policy in `usr/etc/selinux` below `root`; `None` if there is none.
@@ -26,7 +34,7 @@ impl SePolicy {
         })?;
         // SAFETY: a live object; the name is a string that it keeps, null without a policy.
         let name = copied(unsafe { sys::ostree_sepolicy_get_name(policy.as_ptr()) });
-        Ok(name.map(|_| Self(policy)))
+        Ok(name.map(|_| Self(Mutex::new(Turn(policy)))))
     }
 
     /// The label of an absolute path with this mode; `None` if the policy has none for it.
@@ -35,10 +43,11 @@ impl SePolicy {
         let asked = if path == "/proc" { "/mnt" } else { path };
         let asked = c_string(asked)?;
         let mut label = null_mut();
+        let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         checked(|error| {
             // SAFETY: live object and string; the label is ours, null if there is none.
             unsafe {
-                sys::ostree_sepolicy_get_label(self.0.as_ptr(), asked.as_ptr(), mode, &mut label, null_mut(), error)
+                sys::ostree_sepolicy_get_label(turn.0.as_ptr(), asked.as_ptr(), mode, &mut label, null_mut(), error)
                     != 0
             }
         })

@@ -4,7 +4,7 @@
 //! One thread reads the blob, hashes it and inflates it; one hashes the tar; the caller takes the tar apart. Between
 //! them are short queues of blocks, so that memory is bounded and the slowest one sets the pace.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -119,21 +119,44 @@ pub struct Blocks {
 
 impl Read for Blocks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.block.len() {
-            match self.queue.recv() {
-                Ok(block) => (self.block, self.at) = (block?, 0),
-                Err(_) => return Ok(0),
-            }
-        }
-        let left = &self.block[self.at..];
-        let n = left.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&left[..n]);
-        self.at += n;
+        let available = self.fill_buf()?;
+        let n = available.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&available[..n]);
+        self.consume(n);
         Ok(n)
     }
 }
 
-impl Skip for Blocks {}
+impl BufRead for Blocks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at == self.block.len() {
+            match self.queue.recv() {
+                Ok(block) => (self.block, self.at) = (block?, 0),
+                Err(_) => return Ok(&[]),
+            }
+        }
+        Ok(&self.block[self.at..])
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+    }
+}
+
+impl Skip for Blocks {
+    fn skip(&mut self, mut n: u64) -> io::Result<()> {
+        while n > 0 {
+            let available = self.fill_buf()?.len();
+            if available == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let step = available.min(usize::try_from(n).unwrap_or(usize::MAX));
+            self.consume(step);
+            n -= step as u64;
+        }
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 #[path = "layer_tests.rs"]

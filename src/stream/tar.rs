@@ -4,7 +4,7 @@
 //! Why our own: the well-kept crate `tar` reads long names and PAX records into memory as large as the input says,
 //! and gives no way to bound them. How fields are read follows it otherwise, since upstream's importer uses it.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -231,6 +231,25 @@ impl<R: Skip> Read for TarReader<R> {
         self.left -= n as u64;
         self.offset += n as u64;
         Ok(n)
+    }
+}
+
+impl<R: Skip + BufRead> BufRead for TarReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        let available = self.inner.fill_buf()?;
+        if available.is_empty() {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "archive ends inside a file"));
+        }
+        Ok(&available[..available.len().min(usize::try_from(self.left).unwrap_or(usize::MAX))])
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.inner.consume(n);
+        self.left -= n as u64;
+        self.offset += n as u64;
     }
 }
 

@@ -2,11 +2,11 @@
 //! The writing half of the store: objects and refs, staged first and then published.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -19,6 +19,9 @@ use crate::ostree::{FileHeader, ObjectType};
 /// Files up to this size are written with one system call, and hashed before they are.
 const SMALL: usize = 128 << 10;
 
+/// Of what everybody may read: metadata objects and refs.
+const METADATA_MODE: Mode = Mode::from_raw_mode(0o644);
+
 impl Store {
     /// Take `size` bytes out of what may be written.
     pub(in crate::import) fn take_room(&self, size: u64) -> Result<()> {
@@ -26,6 +29,11 @@ impl Store {
         taken.map(drop).map_err(|left| {
             anyhow!("not enough space: a file of {size} bytes, and {left} may still be written to the file system")
         })
+    }
+
+    /// Bytes that may still be written.
+    pub(super) fn room_left(&self) -> u64 {
+        self.room.load(Ordering::Relaxed)
     }
 
     /// Stage a metadata object. With `expected`, bytes with another checksum are an error.
@@ -49,9 +57,9 @@ impl Store {
     }
 
     fn create_metadata(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.create(name, |file| {
+        self.create(name, METADATA_MODE, |file| {
             file.write_all(bytes)?;
-            fs::fchmod(&*file, Mode::from_raw_mode(0o644)).map_err(Into::into)
+            fs::fchmod(&*file, METADATA_MODE).map_err(Into::into)
         })
         .with_context(|| format!("writing object {name}"))
     }
@@ -62,28 +70,45 @@ impl Store {
         expected: Option<&Digest>,
         header: &FileHeader,
         size: u64,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<Digest> {
         let mut hash = Sha256::new();
         hash.update(gvariant::file_header(header));
-        let small = usize::try_from(size).ok().filter(|size| *size <= SMALL);
-        if let Some(size) = small {
-            let mut bytes = vec![0; size];
-            content.read_exact(&mut bytes).context("reading a file of the layer")?;
-            hash.update(&bytes);
-            let checksum = Digest::from_bytes(hash.finalize().into());
-            ensure_equal(expected, &checksum)?;
-            if !self.has(ObjectType::File, &checksum)? {
-                self.take_room(size as u64)?;
-                self.create(&staged_name(ObjectType::File, &checksum), |file| {
-                    file.write_all(&bytes)?;
-                    self.mode.apply(file, header)
-                })
-                .with_context(|| format!("writing object {}", checksum.hex()))?;
-            }
+        let Some(size) = usize::try_from(size).ok().filter(|size| *size <= SMALL) else {
+            return self.write_large(expected, header, size, content, hash);
+        };
+        let available = content.fill_buf().context("reading a file of the layer")?;
+        if let Some(bytes) = available.get(..size) {
+            let checksum = self.write_small(expected, header, bytes, hash)?;
+            content.consume(size);
             return Ok(checksum);
         }
-        self.write_large(expected, header, size, content, hash)
+        let mut bytes = vec![0; size];
+        content.read_exact(&mut bytes).context("reading a file of the layer")?;
+        self.write_small(expected, header, &bytes, hash)
+    }
+
+    fn write_small(
+        &self,
+        expected: Option<&Digest>,
+        header: &FileHeader,
+        bytes: &[u8],
+        mut hash: Sha256,
+    ) -> Result<Digest> {
+        hash.update(bytes);
+        let checksum = Digest::from_bytes(hash.finalize().into());
+        ensure_equal(expected, &checksum)?;
+        // A caller that expects an object has looked for it.
+        if expected.is_none() && self.has(ObjectType::File, &checksum)? {
+            return Ok(checksum);
+        }
+        self.take_room(bytes.len() as u64)?;
+        self.create(&staged_name(ObjectType::File, &checksum), self.mode.permissions(header), |file| {
+            file.write_all(bytes)?;
+            self.mode.apply(file, header)
+        })
+        .with_context(|| format!("writing object {}", checksum.hex()))?;
+        Ok(checksum)
     }
 
     /// A large file is written while it is hashed: its name is known at the end.
@@ -92,21 +117,23 @@ impl Store {
         expected: Option<&Digest>,
         header: &FileHeader,
         size: u64,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
         mut hash: Sha256,
     ) -> Result<Digest> {
         self.take_room(size)?;
         let temporary = self.temporary_name();
         let mut checksum = None;
-        let written = self.create(&temporary, |file| {
-            let mut buffer = vec![0; SMALL];
+        let written = self.create(&temporary, self.mode.permissions(header), |file| {
             let mut left = size;
             while left > 0 {
-                let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                content.read_exact(&mut buffer[..want]).context("reading a file of the layer")?;
-                hash.update(&buffer[..want]);
-                file.write_all(&buffer[..want])?;
-                left -= want as u64;
+                let available = content.fill_buf().context("reading a file of the layer")?;
+                ensure!(!available.is_empty(), "the content of a file ends {left} bytes early");
+                let block = &available[..available.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+                hash.update(block);
+                file.write_all(block)?;
+                let n = block.len();
+                content.consume(n);
+                left -= n as u64;
             }
             let got = Digest::from_bytes(hash.finalize_reset().into());
             ensure_equal(expected, &got)?;
@@ -128,13 +155,13 @@ impl Store {
         let target = header.target.as_deref().context("symbolic link without a target")?;
         let checksum = Digest::of(&gvariant::file_header(header));
         ensure_equal(expected, &checksum)?;
-        if self.has(ObjectType::File, &checksum)? {
+        if expected.is_none() && self.has(ObjectType::File, &checksum)? {
             return Ok(checksum);
         }
         let name = staged_name(ObjectType::File, &checksum);
         let writing = || format!("writing symlink object {}", checksum.hex());
         if self.mode.symlinks_are_files() {
-            self.create(&name, |file| {
+            self.create(&name, self.mode.permissions(header), |file| {
                 file.write_all(target)?;
                 self.mode.apply(file, header)
             })
@@ -158,22 +185,22 @@ impl Store {
     ///
     /// Another thread may be writing a file of this name. What it has not finished is replaced: it may still fail, and
     /// the layer that this is for may be published before.
-    fn create(&self, name: &str, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-        match self.open_new(name) {
+    fn create(&self, name: &str, mode: Mode, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+        match self.open_new(name, mode) {
             Ok(file) => finish(file, write),
             Err(Errno::EXIST) if self.is_staged(name)? => Ok(()),
             Err(Errno::EXIST) => {
                 let temporary = self.temporary_name();
-                finish(self.open_new(&temporary)?, write)?;
+                finish(self.open_new(&temporary, mode)?, write)?;
                 fs::renameat(&self.stage, &temporary, &self.stage, name).map_err(Into::into)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn open_new(&self, name: &str) -> rustix::io::Result<File> {
+    fn open_new(&self, name: &str, mode: Mode) -> rustix::io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        fs::openat(&self.stage, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+        fs::openat(&self.stage, name, flags, mode).map(File::from)
     }
 
     fn temporary_name(&self) -> String {
@@ -219,9 +246,9 @@ impl Store {
     /// libostree would make its temporary file among the refs, where one that is left behind is a ref too.
     pub(in crate::import) fn stage_ref(&self, commit: &Digest) -> Result<String> {
         let name = self.temporary_name();
-        let mut file = self.open_new(&name).context("creating a ref")?;
+        let mut file = self.open_new(&name, METADATA_MODE).context("creating a ref")?;
         writeln!(file, "{}", commit.hex()).context("writing a ref")?;
-        fs::fchmod(&file, Mode::from_raw_mode(0o644)).context("writing a ref")?;
+        fs::fchmod(&file, METADATA_MODE).context("writing a ref")?;
         Ok(name)
     }
 
@@ -246,7 +273,7 @@ impl Store {
     pub(in crate::import) fn spool(&self, size: u64, content: &mut impl Read) -> Result<String> {
         self.take_room(size)?;
         let name = self.temporary_name();
-        let mut file = self.open_new(&name).context("creating a temporary file")?;
+        let mut file = self.open_new(&name, Mode::RUSR | Mode::WUSR).context("creating a temporary file")?;
         std::io::copy(content, &mut file).context("writing a temporary file")?;
         Ok(name)
     }
