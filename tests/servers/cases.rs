@@ -30,6 +30,8 @@ pub struct Case {
     /// Absolute paths and their text.
     pub files: Vec<(String, String)>,
     pub expected: Expected,
+    /// Ask through the library, which can be told not to wait for a minute.
+    pub impatient: bool,
     /// What has to be true then.
     pub after: fn(&Lab) -> Result<()>,
 }
@@ -53,7 +55,7 @@ pub fn cases(lab: &Lab) -> Result<Vec<Case>> {
 
 fn case(label: &'static str, image: &'static str, files: &[&File], expected: Expected) -> Case {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.clone())).collect();
-    Case { label, source: "registry", image, files, expected, after: |_| Ok(()) }
+    Case { label, source: "registry", image, files, expected, impatient: false, after: |_| Ok(()) }
 }
 
 type File = (&'static str, String);
@@ -198,7 +200,18 @@ fn proxies(ca: &File) -> Vec<Case> {
         ensure!(log.contains("http://web.example/node/oci-layout"), "{log}");
         Ok(())
     };
+    let dead = env("HTTPS_PROXY=http://dead.example:3128\n".to_owned());
+    let dead = case(
+        "a dead proxy",
+        "open.example/os/node",
+        &[ca, &dead],
+        Expected::Error(&["open.example/os/node", "dead.example"]),
+    );
+    let down = case("a dead registry", "dead.example/os/node", &[ca], Expected::Error(&["dead.example/os/node"]));
+    let bypassed = |case: Case| Case { impatient: true, after: nothing_was_asked, ..case };
     vec![
+        bypassed(dead),
+        bypassed(down),
         tunnel,
         plain,
         case("NO_PROXY leads around a dead proxy", "open.example/os/node", &[ca, &around], Expected::Image),
