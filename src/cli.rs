@@ -13,7 +13,9 @@ use crate::oci::ImageReference;
 use crate::ostree::Repo;
 use crate::report::{RUN_DIR, describe};
 use crate::root::settle::SettleOptions;
-use crate::source::{self, SourceSpec};
+use crate::source::http::Limits;
+use crate::source::registry::NoConfig;
+use crate::source::{self, SourceSpec, Surroundings};
 use crate::{boot, root};
 
 /// Boot a CoreOS bootimage straight into the node image.
@@ -54,7 +56,7 @@ struct BootCommand {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "pull")]
 struct PullCommand {
-    /// where the image is: oci:[DEV:]/dir or oci-archive:[DEV:]/file
+    /// where the image is: registry, https://host/dir, oci:[DEV:]/dir or oci-archive:[DEV:]/file
     #[argh(positional)]
     source: String,
     /// the image: registry/repo@sha256:…
@@ -104,7 +106,14 @@ impl PullCommand {
     fn run(self) -> Result<()> {
         let reference = ImageReference::parse(&self.image)?;
         let deadline = Instant::now() + PULL_TIME;
-        let source = source::open(&SourceSpec::parse(&self.source)?, &self.run_dir, deadline)?;
+        let around = Surroundings {
+            image: &reference,
+            run_dir: &self.run_dir,
+            config: &NoConfig,
+            limits: Limits::default(),
+            deadline,
+        };
+        let source = source::open(&SourceSpec::parse(&self.source)?, &around)?;
         let image = source::verify(source, reference.digest())?;
         let repo = Repo::open(&self.repo)?;
         let commit = match plan(&repo, &self.repo, &image, &reference)? {
