@@ -4,6 +4,8 @@
 //!
 //! An unknown key or a bad value is a failure of the request, treated by its `on-failure`.
 
+pub(crate) mod base64;
+pub mod files;
 pub mod kargs;
 mod keyfile;
 mod keys;

@@ -6,6 +6,7 @@
 //! behind a web server; and a registry with its mirrors.
 
 mod archive;
+pub mod containers;
 mod device;
 pub mod http;
 mod layout;
