@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,12 +17,13 @@ use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_ima
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
+use crate::request::files::RootFiles;
 use crate::request::{KernelPolicy, OnFailure, Request, Settings, kargs};
 use crate::root::enter::run_in_bootimage;
 use crate::root::swap::BootLink;
 use crate::root::writable::{BootPartition, WritableRoot};
+use crate::source::containers::HostConfig;
 use crate::source::http::{EndpointLog, Limits};
-use crate::source::registry::NoConfig;
 use crate::source::{self, SourceSpec, Surroundings, VerifiedImage};
 
 /// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
@@ -242,10 +244,12 @@ impl Story<'_> {
     fn import_from(&mut self, repo: &Repo, spec: &SourceSpec, log: &mut EndpointLog) -> Result<Imported> {
         let started = Instant::now();
         let image = &self.request.image;
+        // The deployment's: this process has changed its root to it.
+        let config = HostConfig::load(Arc::new(RootFiles::new(Path::new("/"))))?;
         let around = Surroundings {
             image,
             run_dir: &self.options.run_dir,
-            config: &NoConfig,
+            config: &config,
             limits: Limits::default(),
             deadline: self.deadline,
         };

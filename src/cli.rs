@@ -2,6 +2,7 @@
 //! Commands and their options.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,9 +13,10 @@ use crate::import::{Plan, import, plan};
 use crate::oci::ImageReference;
 use crate::ostree::Repo;
 use crate::report::{RUN_DIR, describe};
+use crate::request::files::RootFiles;
 use crate::root::settle::SettleOptions;
+use crate::source::containers::HostConfig;
 use crate::source::http::Limits;
-use crate::source::registry::NoConfig;
 use crate::source::{self, SourceSpec, Surroundings};
 use crate::{boot, root};
 
@@ -68,6 +70,9 @@ struct PullCommand {
     /// where devices are mounted (default: /run/slipstream)
     #[argh(option, default = "PathBuf::from(RUN_DIR)")]
     run_dir: PathBuf,
+    /// the root below which registries.conf, credentials and certificates are looked for (default: /)
+    #[argh(option, default = "PathBuf::from(\"/\")")]
+    root: PathBuf,
 }
 
 /// Tell what happened on this boot.
@@ -106,10 +111,11 @@ impl PullCommand {
     fn run(self) -> Result<()> {
         let reference = ImageReference::parse(&self.image)?;
         let deadline = Instant::now() + PULL_TIME;
+        let config = HostConfig::load(Arc::new(RootFiles::new(&self.root)))?;
         let around = Surroundings {
             image: &reference,
             run_dir: &self.run_dir,
-            config: &NoConfig,
+            config: &config,
             limits: Limits::default(),
             deadline,
         };

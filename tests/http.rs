@@ -26,10 +26,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use slipstream::source::SourceSpec;
-use slipstream::source::registry::{Credentials, Endpoint};
 
 use cases::Case;
-use image::{Config, Image, QUICK};
+use image::Image;
 use server::{Reply, Server};
 
 fn image() -> Option<Image> {
@@ -38,6 +37,20 @@ fn image() -> Option<Image> {
         return None;
     }
     Some(Image::new().unwrap_or_else(|error| panic!("building the image: {error:#}")))
+}
+
+const REGISTRIES: &str = "etc/containers/registries.conf";
+const AUTH: &str = "etc/ostree/auth.json";
+
+/// A registry at the last of these locations, with the others as mirrors.
+fn registries(locations: &[String]) -> String {
+    let (location, mirrors) = locations.split_last().unwrap();
+    let mut text = "[[registry]]\nprefix = \"registry.example/os/node\"\n".to_owned();
+    text += &format!("location = \"{location}\"\ninsecure = true\n");
+    for mirror in mirrors {
+        text += &format!("[[registry.mirror]]\nlocation = \"{mirror}\"\ninsecure = true\n");
+    }
+    text
 }
 
 /// Start the servers of a case, pull, and compare.
@@ -49,15 +62,12 @@ fn check(image: &Image, case: &Case) {
     };
     let servers: Vec<Server> = case.servers.iter().map(start).collect();
     let endpoints: Vec<_> = servers.iter().map(|server| format!("{}/os/node", server.host())).collect();
-    let config = Config {
-        endpoints: endpoints.iter().map(|location| Endpoint { location: location.clone(), insecure: true }).collect(),
-        credentials: case.credentials.then(|| Credentials::Password {
-            username: "user".to_owned(),
-            password: slipstream::source::http::Secret::new("hush"),
-        }),
-        ..Config::default()
-    };
-    let (result, log) = image.pull(&SourceSpec::Registry, &config, QUICK, case.time);
+    let mut files = vec![(REGISTRIES, registries(&endpoints))];
+    if case.credentials {
+        // user:hush
+        files.push((AUTH, format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpodXNo"}}}}}}"#, servers[0].host())));
+    }
+    let (result, log) = image.pull(&SourceSpec::Registry, &files, case.time);
     let asked: Vec<_> = servers.iter().map(Server::asked).collect();
     match (&result, case.error) {
         (Ok(commit), None) => assert_eq!(*commit, image.commit, "{label}"),
@@ -85,7 +95,6 @@ fn servers_that_do_not_behave() {
 #[test]
 fn a_layout_behind_a_web_server() {
     let Some(image) = image() else { return };
-    let config = Config::default();
     let server = Server::start(Arc::clone(&image.blobs), |ask| match ask.path.starts_with("/node/") {
         true if ask.is_blob() && ask.count == 0 => Reply::good(ask).cut(),
         true => Reply::good(ask),
@@ -95,7 +104,7 @@ fn a_layout_behind_a_web_server() {
         [("node", None), ("node/", None), ("none", Some("there is no oci-layout: this is no OCI layout"))]
     {
         let spec = SourceSpec::parse(&format!("http://{}/{path}", server.host())).unwrap();
-        let (result, log) = image.pull(&spec, &config, QUICK, Duration::from_secs(60));
+        let (result, log) = image.pull(&spec, &[], Duration::from_secs(60));
         match (result, expected) {
             (Ok(commit), None) => assert_eq!(commit, image.commit, "{path}"),
             (Err(error), Some(text)) => assert!(format!("{error:#}").contains(text), "{path}: {error:#}"),
@@ -128,10 +137,11 @@ fn twenty_processes_and_a_server_with_room_for_four() {
         Reply::new("429 Too Many Requests", "").header("Retry-After: 0")
     });
     let repos: Vec<_> = (0..PROCESSES).map(|_| image.repo().unwrap()).collect();
+    let root = image.root(&[(REGISTRIES, registries(&[format!("{}/os/node", server.host())]))]).unwrap();
     let started = Instant::now();
     let pull = |repo| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_slipstream"));
-        command.args(["pull", &format!("http://{}/node", server.host()), "--repo"]).arg(repo);
+        command.args(["pull", "registry", "--repo"]).arg(repo).arg("--root").arg(&root);
         command.args(["--image", &image.reference("registry.example")]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };

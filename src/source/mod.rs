@@ -10,7 +10,7 @@ pub mod containers;
 mod device;
 pub mod http;
 mod layout;
-pub mod registry;
+mod registry;
 mod spec;
 mod web;
 
@@ -27,8 +27,9 @@ use crate::oci::{
     Digest, Document, ImageConfig, ImageReference, MAX_JSON_SIZE, Manifest, host_architecture, parse_document,
 };
 use crate::stream::{Mismatch, read_verified};
-use http::{EndpointLog, Limits};
-use registry::{HostConfig, Registry};
+use containers::HostConfig;
+use http::{EndpointLog, Limits, Tls};
+use registry::Registry;
 use web::WebLayout;
 
 /// A staging device holds data only.
@@ -81,25 +82,18 @@ impl VerifiedImage {
 }
 
 /// What a source may need to know.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
     /// The image that is wanted.
     pub image: &'a ImageReference,
     /// Devices are mounted below it.
     pub run_dir: &'a Path,
-    /// What the host says about registries.
-    pub config: &'a dyn HostConfig,
+    /// What the machine says about registries, proxies and certificates.
+    pub config: &'a HostConfig,
     /// How patient to be with servers.
     pub limits: Limits,
     /// When everything ends.
     pub deadline: Instant,
-}
-
-impl std::fmt::Debug for Surroundings<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The configuration holds secrets.
-        f.debug_struct("Surroundings").field("image", &self.image).finish_non_exhaustive()
-    }
 }
 
 /// An open source; the mount it may stand on goes with it.
@@ -119,7 +113,7 @@ impl OpenSource {
 
 /// Open the source that `spec` names.
 pub fn open(spec: &SourceSpec, around: &Surroundings<'_>) -> Result<OpenSource> {
-    let (limits, deadline) = (around.limits, around.deadline);
+    around.config.check_policy(around.image)?;
     let mut mount = None;
     let source: Box<dyn Source> = match spec {
         SourceSpec::Layout { device, path } => {
@@ -128,10 +122,18 @@ pub fn open(spec: &SourceSpec, around: &Surroundings<'_>) -> Result<OpenSource> 
         SourceSpec::Archive { device, path } => {
             Box::new(archive::Archive::open(&place(device.as_ref(), path, around, &mut mount)?)?)
         }
-        SourceSpec::Registry => Box::new(Registry::open(around.image, around.config, limits, deadline)?),
-        SourceSpec::Web(url) => Box::new(WebLayout::open(url, around.config, limits, deadline)?),
+        SourceSpec::Registry => Box::new(Registry::open(around)?),
+        SourceSpec::Web(url) => Box::new(WebLayout::open(url, around)?),
     };
     Ok(OpenSource { source, _mount: mount })
+}
+
+/// How to do TLS with `host[:port]`.
+fn tls_for(config: &HostConfig, host: &str) -> Result<Tls> {
+    let certs = config.certs(host)?;
+    let mut ca = config.extra_ca()?;
+    ca.extend(certs.ca);
+    Tls::new(&ca, certs.client)
 }
 
 /// Where a path is, when the device that it may be on is mounted.

@@ -2,14 +2,12 @@
 //! An OCI image layout behind a web server: plain files below a URL.
 
 use std::io::Read;
-use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::Source;
-use super::http::{Client, EndpointLog, Failure, Fetcher, Kind, Limits, Places, Request, Response, Tls, Url, Want};
+use super::http::{Client, EndpointLog, Failure, Fetcher, Kind, Places, Request, Response, Tls, Url, Want};
 use super::layout::{MARKER, check_marker};
-use super::registry::HostConfig;
+use super::{Source, Surroundings};
 use crate::oci::Digest;
 
 /// A layout at a URL.
@@ -18,12 +16,12 @@ pub(super) struct WebLayout(Fetcher);
 
 impl WebLayout {
     /// Nothing is sent yet.
-    pub(super) fn open(url: &Url, config: &dyn HostConfig, limits: Limits, deadline: Instant) -> Result<Self> {
-        let certs = config.certs(url.authority())?;
+    pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Self> {
+        let Surroundings { config, limits, deadline, .. } = *around;
         let server = Server {
             url: url.clone(),
-            tls: Tls::new(&certs.ca, certs.client)?,
-            client: Client::new(limits, config.proxy()?, deadline),
+            tls: super::tls_for(config, url.authority())?,
+            client: Client::new(limits, config.proxy().clone(), deadline),
         };
         Ok(Self(Fetcher::new(Box::new(server), limits, deadline)))
     }

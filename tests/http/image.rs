@@ -12,8 +12,9 @@ use anyhow::{Context, Result, ensure};
 use slipstream::import::{Plan, import, plan};
 use slipstream::oci::{Digest, ImageReference};
 use slipstream::ostree::Repo;
-use slipstream::source::http::{EndpointLog, Limits, Proxy, RetryPolicy};
-use slipstream::source::registry::{Certs, Credentials, Endpoint, HostConfig};
+use slipstream::request::files::RootFiles;
+use slipstream::source::containers::HostConfig;
+use slipstream::source::http::{EndpointLog, Limits, RetryPolicy};
 use slipstream::source::{self, SourceSpec, Surroundings};
 
 use crate::layer::{Blob, Layer, Packing};
@@ -38,32 +39,6 @@ pub struct Image {
     pub layers: Vec<String>,
     /// The merge commit of a pull from the layout on the disk.
     pub commit: String,
-}
-
-/// What a test says about registries.
-#[derive(Debug, Default)]
-pub struct Config {
-    pub endpoints: Vec<Endpoint>,
-    pub credentials: Option<Credentials>,
-    pub proxy: Proxy,
-}
-
-impl HostConfig for Config {
-    fn endpoints(&self, _: &ImageReference) -> Result<Vec<Endpoint>> {
-        Ok(self.endpoints.clone())
-    }
-
-    fn credentials(&self, _: &str) -> Result<Option<Credentials>> {
-        Ok(self.credentials.clone())
-    }
-
-    fn certs(&self, _: &str) -> Result<Certs> {
-        Ok(Certs::default())
-    }
-
-    fn proxy(&self) -> Result<Proxy> {
-        Ok(self.proxy.clone())
-    }
 }
 
 impl Image {
@@ -91,7 +66,7 @@ impl Image {
         blobs.insert("oci-layout".to_owned(), fs::read(node.join("oci-layout"))?);
         let mut image = Self { directory, blobs: Arc::new(blobs), digest, layers, commit: String::new() };
         let spec = SourceSpec::parse(&format!("oci:{}", node.display()))?;
-        image.commit = image.pull(&spec, &Config::default(), QUICK, Duration::from_secs(60)).0?;
+        image.commit = image.pull(&spec, &[], Duration::from_secs(60)).0?;
         Ok(image)
     }
 
@@ -108,20 +83,31 @@ impl Image {
         Ok(path)
     }
 
-    /// Pull into a fresh repository, and say what happened at each endpoint.
+    /// A root with these files.
+    pub fn root(&self, files: &[(&str, String)]) -> Result<PathBuf> {
+        let root = tempfile::Builder::new().prefix("root").tempdir_in(self.directory.path())?.keep();
+        for (path, text) in files {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().context("no parent")?)?;
+            fs::write(path, text)?;
+        }
+        Ok(root)
+    }
+
+    /// Pull into a fresh repository, with these files as configuration, and say what happened at each endpoint.
     pub fn pull(
         &self,
         spec: &SourceSpec,
-        config: &dyn HostConfig,
-        limits: Limits,
+        files: &[(&str, String)],
         time: Duration,
     ) -> (Result<String>, Vec<(String, Option<String>)>) {
         let mut log = EndpointLog::default();
         let result = self.repo().and_then(|repo| {
             let reference = ImageReference::parse(&self.reference("registry.example"))?;
             let deadline = Instant::now() + time;
-            let around =
-                Surroundings { image: &reference, run_dir: Path::new("/nonexistent"), config, limits, deadline };
+            let config = HostConfig::load(Arc::new(RootFiles::new(&self.root(files)?)))?;
+            let (run_dir, config, limits) = (Path::new("/nonexistent"), &config, QUICK);
+            let around = Surroundings { image: &reference, run_dir, config, limits, deadline };
             let source = source::open(spec, &around)?;
             log = source.log();
             let image = source::verify(source, Digest::parse(&self.digest)?)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::challenge::{Challenge, parse};
-use super::endpoint::Credentials;
+use crate::source::containers::Credentials;
 use crate::source::http::{Client, Failure, Kind, Request, Scheme, Secret, Tls, Url};
 
 /// Largest answer of a token server, in bytes.
@@ -54,8 +54,8 @@ impl Wanted<'_> {
             return self.bearer(challenge).map_err(|failure| failure.context("getting a token"));
         }
         match (find("basic"), self.credentials) {
-            (Some(_), Some(Credentials::Password { username, password })) => {
-                Ok(Authorization { value: basic(username, password), expires: None })
+            (Some(_), Some(known)) if !known.password.reveal().is_empty() => {
+                Ok(Authorization { value: basic(known), expires: None })
             }
             (Some(_), _) => Err(Failure::last("HTTP status 401, and there is no password for it in the pull secret")),
             (None, _) => {
@@ -72,19 +72,20 @@ impl Wanted<'_> {
         let ours = format!("repository:{}:pull", self.repository);
         let scope = challenge.parameter("scope").unwrap_or(&ours);
         let mut query = vec![("service", service), ("scope", scope)];
-        let mut request = match self.credentials {
-            Some(Credentials::IdentityToken(token)) => {
+        let identity = self.credentials.and_then(|known| known.identity_token.as_ref());
+        let mut request = match identity {
+            Some(token) => {
                 let more =
                     [("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", token.reveal())];
                 query.extend(more);
                 let form = Some(Secret::new(encode(&query)));
                 Request { form, ..Request::get(self.realm(realm, "")?, self.tls.clone()) }
             }
-            _ => Request::get(self.realm(realm, &encode(&query))?, self.tls.clone()),
+            None => Request {
+                authorization: self.credentials.map(basic),
+                ..Request::get(self.realm(realm, &encode(&query))?, self.tls.clone())
+            },
         };
-        if let Some(Credentials::Password { username, password }) = self.credentials {
-            request.authorization = Some(basic(username, password));
-        }
         request.accept = Some("application/json");
         let asked = Instant::now();
         let body = self.client.send(request).and_then(|response| response.read_all(MAX_TOKEN));
@@ -124,8 +125,9 @@ fn parse_token(body: &[u8], asked: Instant) -> Result<Authorization, Failure> {
     Ok(Authorization { value: Secret::new(format!("Bearer {token}")), expires })
 }
 
-fn basic(username: &str, password: &Secret) -> Secret {
-    Secret::new(format!("Basic {}", base64(format!("{username}:{}", password.reveal()).as_bytes())))
+fn basic(known: &Credentials) -> Secret {
+    let pair = format!("{}:{}", known.username, known.password.reveal());
+    Secret::new(format!("Basic {}", base64(pair.as_bytes())))
 }
 
 /// RFC 4648, with padding.

@@ -7,21 +7,18 @@
 
 mod auth;
 mod challenge;
-mod endpoint;
 
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-pub use endpoint::{Certs, Credentials, Endpoint, HostConfig, NoConfig};
-
-use super::Source;
+use super::containers::{Credentials, Endpoint, HostConfig};
 use super::http::{
-    Client, EndpointLog, Failure, Fetcher, Kind, Limits, Places, Request, Response, Scheme, Secret, Tls, Url, Want,
+    Client, EndpointLog, Failure, Fetcher, Kind, Places, Request, Response, Scheme, Secret, Tls, Url, Want,
 };
-use crate::oci::{Digest, ImageReference};
+use super::{Source, Surroundings};
+use crate::oci::Digest;
 use auth::{Authorization, Wanted};
 
 /// What a pull understands.
@@ -35,19 +32,15 @@ const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 pub(super) struct Registry(Fetcher);
 
 impl Registry {
-    /// Find out where `image` may be. Nothing is sent yet.
-    pub(super) fn open(
-        image: &ImageReference,
-        config: &dyn HostConfig,
-        limits: Limits,
-        deadline: Instant,
-    ) -> Result<Self> {
+    /// Find out where the image may be. Nothing is sent yet.
+    pub(super) fn open(around: &Surroundings<'_>) -> Result<Self> {
+        let Surroundings { image, config, limits, deadline, .. } = *around;
         let endpoints = config.endpoints(image)?;
         ensure!(!endpoints.is_empty(), "the configuration has no place for {image}");
-        let places = endpoints
-            .iter()
-            .map(|endpoint| Place::new(endpoint, config).with_context(|| format!("setting up endpoint {endpoint}")));
-        let client = Client::new(limits, config.proxy()?, deadline);
+        let places = endpoints.iter().map(|endpoint| {
+            Place::new(endpoint, config).with_context(|| format!("setting up endpoint {}", endpoint.location))
+        });
+        let client = Client::new(limits, config.proxy().clone(), deadline);
         let mirrors = Mirrors { places: places.collect::<Result<_>>()?, client };
         Ok(Self(Fetcher::new(Box::new(mirrors), limits, deadline)))
     }
@@ -98,12 +91,11 @@ struct State {
 }
 
 impl Place {
-    fn new(endpoint: &Endpoint, config: &dyn HostConfig) -> Result<Self> {
+    fn new(endpoint: &Endpoint, config: &HostConfig) -> Result<Self> {
         let (host, repository) = endpoint.location.split_once('/').context("it has no repository")?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
         ensure!(!repository.is_empty() && repository.bytes().all(plain), "it has a bad repository {repository:?}");
-        let certs = config.certs(host)?;
-        let tls = Tls::new(&certs.ca, certs.client)?;
+        let tls = super::tls_for(config, host)?;
         let place = Self {
             name: endpoint.location.clone(),
             host: if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }.to_owned(),
