@@ -16,7 +16,7 @@ use super::tokens::{self, ISSUER, Journal, SERVICE};
 /// User and password of the registry with htpasswd.
 pub const USER: (&str, &str) = ("puller", "open sesame");
 /// User and password of the proxy.
-pub const PROXY_USER: &str = "through:tunnel";
+pub const PROXY_USER: &str = "through:drawbridge";
 
 /// All of them, running.
 pub struct Daemons {
