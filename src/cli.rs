@@ -111,7 +111,7 @@ impl PullCommand {
     fn run(self) -> Result<()> {
         let reference = ImageReference::parse(&self.image)?;
         let deadline = Instant::now() + PULL_TIME;
-        let config = HostConfig::load(Arc::new(RootFiles::new(&self.root)))?;
+        let config = HostConfig::new(Arc::new(RootFiles::new(&self.root)));
         let around = Surroundings {
             image: &reference,
             run_dir: &self.run_dir,

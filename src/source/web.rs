@@ -21,7 +21,7 @@ impl WebLayout {
         let server = Server {
             url: url.clone(),
             tls: super::tls_for(config, url.authority())?,
-            client: Client::new(limits, config.proxy().clone(), deadline),
+            client: Client::new(limits, config.proxy()?, deadline),
         };
         Ok(Self(Fetcher::new(Box::new(server), limits, deadline)))
     }

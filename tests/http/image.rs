@@ -105,7 +105,7 @@ impl Image {
         let result = self.repo().and_then(|repo| {
             let reference = ImageReference::parse(&self.reference("registry.example"))?;
             let deadline = Instant::now() + time;
-            let config = HostConfig::load(Arc::new(RootFiles::new(&self.root(files)?)))?;
+            let config = HostConfig::new(Arc::new(RootFiles::new(&self.root(files)?)));
             let (run_dir, config, limits) = (Path::new("/nonexistent"), &config, QUICK);
             let around = Surroundings { image: &reference, run_dir, config, limits, deadline };
             let source = source::open(spec, &around)?;

@@ -37,18 +37,13 @@ pub struct Endpoint {
 #[derive(Clone)]
 pub struct HostConfig {
     files: Arc<dyn Files>,
-    registries: registries::Registries,
-    auth: auth::Auth,
-    proxy: Proxy,
 }
 
 impl HostConfig {
-    /// Read everything that does not depend on the image.
-    pub fn load(files: Arc<dyn Files>) -> Result<Self> {
-        let registries = registries::load(files.as_ref())?;
-        let auth = auth::load(files.as_ref())?;
-        let proxy = proxy::load(files.as_ref())?;
-        Ok(Self { files, registries, auth, proxy })
+    /// The configuration that these files are. They are read when they are needed: a broken registries.conf is no
+    /// reason to refuse an image that is staged on a disk.
+    pub fn new(files: Arc<dyn Files>) -> Self {
+        Self { files }
     }
 
     /// Refuse an image whose policy asks for more than its digest.
@@ -58,12 +53,12 @@ impl HostConfig {
 
     /// Where to look for an image, in this order: mirrors first, the place that it names last.
     pub fn endpoints(&self, image: &ImageReference) -> Result<Vec<Endpoint>> {
-        self.registries.endpoints(image)
+        registries::load(self.files.as_ref())?.endpoints(image)
     }
 
     /// Who we are at `location`, which is `host[:port]` or `host[:port]/repo`.
     pub fn credentials(&self, location: &str) -> Result<Option<Credentials>> {
-        self.auth.find(location)
+        auth::load(self.files.as_ref())?.find(location)
     }
 
     /// CA and client certificates for `host[:port]`, as it was written in the location.
@@ -77,18 +72,15 @@ impl HostConfig {
     }
 
     /// The proxies of the machine.
-    pub fn proxy(&self) -> &Proxy {
-        &self.proxy
+    pub fn proxy(&self) -> Result<Proxy> {
+        proxy::load(self.files.as_ref())
     }
 }
 
 /// Without the files: they have secrets in them.
 impl fmt::Debug for HostConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostConfig")
-            .field("registries", &self.registries)
-            .field("auth", &self.auth)
-            .finish_non_exhaustive()
+        f.debug_struct("HostConfig").finish_non_exhaustive()
     }
 }
 
@@ -129,7 +121,7 @@ mod tests {
     #[test]
     fn a_bare_machine_asks_the_registry_itself() {
         let (_dir, files) = root(&[]);
-        let config = HostConfig::load(files).unwrap();
+        let config = HostConfig::new(files);
         let quay = image("quay.io/os/node");
         config.check_policy(&quay).unwrap();
         let endpoint = Endpoint { location: "quay.io/os/node".to_owned(), insecure: false, mirror: false };
@@ -137,7 +129,7 @@ mod tests {
         assert!(config.credentials("quay.io/os/node").unwrap().is_none());
         assert_eq!(config.certs("quay.io").unwrap(), Certs::default());
         assert!(config.extra_ca().unwrap().is_empty());
-        assert_eq!(config.proxy(), &Proxy::default());
+        assert_eq!(config.proxy().unwrap(), Proxy::default());
     }
 
     #[test]
@@ -153,7 +145,7 @@ mod tests {
             ("/etc/docker/certs.d/mirror.example:5000/ca.crt", "-----BEGIN CERTIFICATE-----"),
             ("/etc/mco/proxy.env", "HTTPS_PROXY=http://u:hush@proxy.example:3128\nNO_PROXY=.cluster.local\n"),
         ]);
-        let config = HostConfig::load(files).unwrap();
+        let config = HostConfig::new(files);
         let quay = image("quay.io/os/node");
         config.check_policy(&quay).unwrap();
         let locations: Vec<_> = config.endpoints(&quay).unwrap().into_iter().map(|e| (e.location, e.mirror)).collect();
@@ -161,15 +153,14 @@ mod tests {
         assert!(config.credentials("mirror.example:5000/os/node").unwrap().is_some());
         assert!(config.credentials("quay.io/os/node").unwrap().is_none());
         assert_eq!(config.certs("mirror.example:5000").unwrap().ca.len(), 1);
-        assert_eq!(config.proxy().no_proxy, ".cluster.local");
-        assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+        assert_eq!(config.proxy().unwrap().no_proxy, ".cluster.local");
     }
 
     #[test]
     fn what_is_not_text_is_not_printed() {
         let (dir, files) = root(&[("/etc/mco/proxy.env", "")]);
         std::fs::write(dir.path().join("etc/mco/proxy.env"), b"hush\xff").unwrap();
-        let error = format!("{:#}", HostConfig::load(files).unwrap_err());
+        let error = format!("{:#}", HostConfig::new(files).proxy().unwrap_err());
         assert_eq!(error, "reading /etc/mco/proxy.env: byte 4 is not UTF-8");
     }
 }

@@ -40,7 +40,7 @@ impl Registry {
         let places = endpoints.iter().map(|endpoint| {
             Place::new(endpoint, config).with_context(|| format!("setting up endpoint {}", endpoint.location))
         });
-        let client = Client::new(limits, config.proxy().clone(), deadline);
+        let client = Client::new(limits, config.proxy()?, deadline);
         let mirrors = Mirrors { places: places.collect::<Result<_>>()?, client };
         Ok(Self(Fetcher::new(Box::new(mirrors), limits, deadline)))
     }
