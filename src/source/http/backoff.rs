@@ -7,6 +7,9 @@
 
 use std::time::Duration;
 
+/// Longer than anybody waits.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// The numbers of the policy.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
@@ -74,7 +77,9 @@ impl Backoff {
                 }
                 spread
             }
-            Trouble::Busy(after) => after.unwrap_or_default().saturating_add(spread),
+            Trouble::Busy(None) => spread,
+            // It says the same to everybody. Spread over as long again, or all would come back together.
+            Trouble::Busy(Some(after)) => after.min(FOREVER).mul_f64(1.0 + self.fraction()) + spread,
         };
         if wait >= left { Err(GiveUp::Wait(wait)) } else { Ok(wait) }
     }

@@ -27,7 +27,7 @@ fn a_busy_server_is_believed_and_never_given_up_before_the_deadline() {
     for n in 0..100 {
         let after = Duration::from_secs(7);
         let wait = backoff.failed(Trouble::Busy(Some(after)), HOUR).unwrap();
-        assert!(wait > after && wait < after + Duration::from_secs(45), "{n}: {wait:?}");
+        assert!(wait > after && wait < 2 * after + Duration::from_secs(45), "{n}: {wait:?}");
     }
     let day = Duration::from_secs(86_400);
     assert!(matches!(backoff.failed(Trouble::Busy(Some(day)), HOUR), Err(GiveUp::Wait(wait)) if wait > day));
@@ -104,14 +104,18 @@ fn simulate(retry_after: Option<Duration>) -> Outcome {
     outcome
 }
 
-/// 2500 blobs at 12.5 a second take 200 s at best.
+/// 2500 blobs at 12.5 a second take 200 s at best: all are there after 250 s, so that the registry was busy with its
+/// work for four fifths of the time. For each answer that is a blob there are at most two refusals, and after the
+/// first ten seconds never more than 125 requests in one, ten times what it can serve.
 #[test]
 fn five_hundred_clients_share_a_registry_that_serves_twenty_five() {
     for (label, retry_after) in [("no Retry-After", None), ("Retry-After: 5", Some(Duration::from_secs(5)))] {
         let outcome = simulate(retry_after);
         println!("{label}: {outcome:?}");
         assert_eq!((outcome.finished, outcome.gave_up), (CLIENTS, 0), "{label}: {outcome:?}");
-        assert!(outcome.last < DEADLINE, "{label}: {outcome:?}");
         assert_eq!(outcome.served, CLIENTS * BLOBS as usize, "{label}: {outcome:?}");
+        assert!(outcome.last < Duration::from_secs(250), "{label}: {outcome:?}");
+        assert!(outcome.refused < 2 * outcome.served, "{label}: {outcome:?}");
+        assert!(outcome.peak <= 125, "{label}: {outcome:?}");
     }
 }
