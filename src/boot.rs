@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,11 +17,14 @@ use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_ima
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
+use crate::request::files::RootFiles;
 use crate::request::{KernelPolicy, OnFailure, Request, Settings, kargs};
 use crate::root::enter::run_in_bootimage;
 use crate::root::swap::BootLink;
 use crate::root::writable::{BootPartition, WritableRoot};
-use crate::source::{self, SourceSpec, VerifiedImage};
+use crate::source::containers::HostConfig;
+use crate::source::http::{EndpointLog, Limits};
+use crate::source::{self, SourceSpec, Surroundings, VerifiedImage};
 
 /// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
 const LIVE: &str = "/run/ostree-live";
@@ -220,9 +224,11 @@ impl Story<'_> {
     fn import_from_any(&mut self, repo: &Repo) -> Result<Imported> {
         let mut last = None;
         for spec in &self.request.sources {
-            let result = self.import_from(repo, spec).with_context(|| format!("using source {spec}"));
+            let mut log = EndpointLog::default();
+            let result = self.import_from(repo, spec, &mut log).with_context(|| format!("using source {spec}"));
             let error = result.as_ref().err().map(|error| format!("{error:#}"));
             self.status.endpoints.push((spec.to_string(), error));
+            self.status.endpoints.extend(log.entries());
             match result {
                 Ok(imported) => return Ok(imported),
                 Err(error) => {
@@ -235,10 +241,20 @@ impl Story<'_> {
         Err(last.context("no source is given")?)
     }
 
-    fn import_from(&mut self, repo: &Repo, spec: &SourceSpec) -> Result<Imported> {
+    fn import_from(&mut self, repo: &Repo, spec: &SourceSpec, log: &mut EndpointLog) -> Result<Imported> {
         let started = Instant::now();
         let image = &self.request.image;
-        let source = source::open(spec, &self.options.run_dir, self.deadline)?;
+        // The deployment's: this process has changed its root to it.
+        let config = HostConfig::new(Arc::new(RootFiles::new(Path::new("/"))));
+        let around = Surroundings {
+            image,
+            run_dir: &self.options.run_dir,
+            config: &config,
+            limits: Limits::default(),
+            deadline: self.deadline,
+        };
+        let source = source::open(spec, &around)?;
+        *log = source.log();
         let verified = source::verify(source, image.digest())?;
         verified.config.ensure_bootable(host_architecture())?;
         let node = self.status.node_image.get_or_insert_default();

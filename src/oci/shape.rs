@@ -18,7 +18,7 @@ const MAX_ITEMS: usize = 20_000;
 
 /// What a field may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A string.
     Text,
     /// An unsigned integer.
@@ -29,7 +29,9 @@ pub(super) enum Shape {
     List(&'static Shape),
     /// A map from strings to strings.
     Texts,
-    /// A map from strings to empty objects, as Go writes a set.
+    /// A map from strings to one shape. A `null` stays: who reads the map says what it means.
+    Map(&'static Shape),
+    /// A map from strings to empty objects, as Go writes a set. What the values are does not matter.
     Set,
     /// An object with these fields: name, shape, required.
     Object(&'static [(&'static str, Shape, bool)]),
@@ -42,13 +44,13 @@ impl Shape {
             Self::Count => "count",
             Self::Flag => "boolean",
             Self::List(_) => "list",
-            Self::Texts | Self::Set | Self::Object(_) => "map",
+            Self::Texts | Self::Map(_) | Self::Set | Self::Object(_) => "map",
         }
     }
 }
 
 /// Parse `bytes` to what `shape` knows. `null` counts as absent, as serde's Option does.
-pub(super) fn parse(bytes: &[u8], shape: Shape, name: &'static str) -> Result<Value> {
+pub(crate) fn parse(bytes: &[u8], shape: Shape, name: &'static str) -> Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let items = Cell::new(0);
     let field = Field { shape, name, document: name, items: &items };
@@ -145,6 +147,7 @@ impl<'de> Visitor<'de> for Field<'_> {
         while let Some(key) = map.next_key::<String>()? {
             let value = match self.shape {
                 Shape::Texts => map.next_value_seed(self.part(Shape::Text, self.name))?,
+                Shape::Map(item) => map.next_value_seed(self.part(*item, self.name))?,
                 Shape::Set => {
                     map.next_value::<IgnoredAny>()?;
                     Value::Object(Map::new())
@@ -164,7 +167,9 @@ impl<'de> Visitor<'de> for Field<'_> {
                 return Err(A::Error::custom(format!("{} has the field {key:?} twice", self.name)));
             }
         }
-        known.retain(|_, value| !value.is_null());
+        if !matches!(self.shape, Shape::Map(_)) {
+            known.retain(|_, value| !value.is_null());
+        }
         if let Shape::Object(fields) = self.shape
             && let Some((name, ..)) = fields.iter().find(|(name, _, required)| *required && !known.contains_key(*name))
         {

@@ -33,8 +33,8 @@ pub const KEYS: [(Key, &str, &str, &str); 6] = [
     (
         Key::Source,
         "source",
-        "`oci:[DEV:]/dir`; `oci-archive:[DEV:]/file`",
-        "Where the image's bytes are. May be given several times; sources are tried in order. `DEV` is `LABEL=x`, \
+        "`registry`; `oci:[DEV:]/dir`; `oci-archive:[DEV:]/file`; `https://host/dir`; `http://host/dir`",
+        "Where the image's bytes are: its registry or a mirror; or an OCI layout. May be given several times; sources are tried in order. `DEV` is `LABEL=x`, \
          `UUID=x`, `PARTLABEL=x` or a path below `/dev`; it is mounted read-only.",
     ),
     (

@@ -4,6 +4,8 @@
 //!
 //! An unknown key or a bad value is a failure of the request, treated by its `on-failure`.
 
+pub(crate) mod base64;
+pub mod files;
 pub mod kargs;
 mod keyfile;
 mod keys;
@@ -100,7 +102,7 @@ impl Settings {
             Some("auto") => bail!("image=auto is not supported by this version: name the image by digest"),
             Some(text) => ImageReference::parse(text)?,
         };
-        ensure!(!sources.is_empty(), "no source is given for {image}: set {KARG_PREFIX}source=oci:[DEV:]/dir");
+        let sources = if sources.is_empty() { vec![SourceSpec::Registry] } else { sources };
         Ok(Some(Request { image, sources, kernel, on_failure, deadline, debug }))
     }
 
@@ -186,6 +188,12 @@ mod tests {
     }
 
     #[test]
+    fn without_a_source_it_is_the_registry() {
+        let settings = load(&format!("slipstream.image={IMAGE}"), None, None).unwrap();
+        assert_eq!(settings.request().unwrap().unwrap().sources, [SourceSpec::Registry]);
+    }
+
+    #[test]
     fn no_image_is_no_request() {
         for cmdline in ["", "quiet", "slipstream.image=none", "slipstream.source=oci:/x"] {
             assert!(load(cmdline, None, None).unwrap().request().unwrap().is_none(), "{cmdline}");
@@ -197,7 +205,6 @@ mod tests {
         let with = |rest: &str| format!("slipstream.image={IMAGE} slipstream.source=oci:/x {rest}");
         for (label, cmdline, expected) in [
             ("tag", "slipstream.image=quay.io/os/node:latest".to_owned(), "is not given by digest"),
-            ("no source", format!("slipstream.image={IMAGE}"), "no source is given"),
             ("unknown key", with("slipstream.sauce=x"), "unknown key \"sauce\""),
             ("twice", with(&format!("slipstream.image={IMAGE}")), "image is given twice"),
             ("bad source", with("slipstream.source=ftp://x"), "source \"ftp://x\" is not supported"),
