@@ -16,6 +16,8 @@ TEST_VM = $(SUDO) $(TARGET_DIR)/release/test-vm
 .PHONY: all
 all:
 	$(CARGO) build --release --locked --workspace
+	@# What this needs is copied into every initramfs, with all that it needs in turn.
+	@! readelf --dynamic $(TARGET_DIR)/release/slipstream-initrd | grep -E 'libcurl|libostree'
 
 # Installs into the image that is being built; `add_dracutmodules+=" slipstream "` then puts it into its initramfs.
 .PHONY: install

@@ -104,7 +104,7 @@ pub struct Status {
     pub node_image: Option<NodeImageReport>,
     /// Each stage: name, time, bytes if it moved any.
     pub stages: Vec<(&'static str, Duration, Option<u64>)>,
-    /// Each source that was tried, and why it did not do.
+    /// Each source that was tried, its endpoints after it, and why it did not do.
     pub endpoints: Vec<(String, Option<String>)>,
     /// What remains of us.
     pub leftovers: Vec<Leftover>,
