@@ -10,7 +10,7 @@ mod index;
 mod layers;
 mod manifest;
 mod reference;
-mod shape;
+pub(crate) mod shape;
 
 pub use config::ImageConfig;
 pub use digest::Digest;

@@ -16,7 +16,7 @@ const MAX_ITEMS: usize = 10_000;
 
 /// What a field may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A string.
     Text,
     /// An unsigned integer.
@@ -46,7 +46,7 @@ impl Shape {
 }
 
 /// Parse `bytes` to what `shape` knows. `null` counts as absent, as serde's Option does.
-pub(super) fn parse(bytes: &[u8], shape: Shape, name: &'static str) -> Result<Value> {
+pub(crate) fn parse(bytes: &[u8], shape: Shape, name: &'static str) -> Result<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Field { shape, name }.deserialize(&mut deserializer).with_context(|| format!("parsing {name}"))?;
     deserializer.end().with_context(|| format!("parsing {name}"))?;
