@@ -10,6 +10,7 @@ pub mod ignition;
 pub mod kargs;
 mod keyfile;
 mod keys;
+pub mod mco;
 mod policy;
 
 use std::collections::BTreeMap;
