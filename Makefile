@@ -53,7 +53,7 @@ lint: all
 .PHONY: unit
 unit:
 	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) test --locked --package slipstream --test docs --test boot --test hostile --test interrupt -- --nocapture
+	$(CARGO) test --locked --package slipstream --test docs --test mco --test boot --test hostile --test interrupt -- --nocapture
 
 # The importer against ostree-ext, image by image.
 .PHONY: differential

@@ -92,7 +92,12 @@ fn kargs_of(machine: &MachineConfig, node: &Node<'_>) -> Result<order::Arranged,
         ));
     };
     let running: Vec<_> = kargs::split(node.cmdline).collect();
-    let can_wait = |karg: &&String| why_harmless(karg).is_some() || running.contains(&karg.as_str());
+    // As often as it is wanted: the second `hugepages=4` belongs to another `hugepagesz=`.
+    let runs = |karg: &String| {
+        let wanted = machine.kargs.iter().filter(|item| *item == karg).count();
+        running.iter().filter(|item| *item == karg).count() >= wanted
+    };
+    let can_wait = |karg: &&String| why_harmless(karg).is_some() || runs(karg);
     let missing: Vec<_> = arranged.added.iter().filter(|karg| !can_wait(karg)).collect();
     if missing.is_empty() {
         Ok(arranged)
