@@ -46,6 +46,11 @@ impl ImageReference {
         self.digest
     }
 
+    /// `registry/repo`.
+    pub fn name(&self) -> &str {
+        self.text.split_once('@').map_or(self.text.as_str(), |(name, _)| name)
+    }
+
     /// The pullspec as it was given.
     pub fn as_str(&self) -> &str {
         &self.text

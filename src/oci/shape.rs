@@ -27,7 +27,9 @@ pub(crate) enum Shape {
     List(&'static Shape),
     /// A map from strings to strings.
     Texts,
-    /// A map from strings to empty objects, as Go writes a set.
+    /// A map from strings to one shape. A `null` stays: who reads the map says what it means.
+    Map(&'static Shape),
+    /// A map from strings to empty objects, as Go writes a set. What the values are does not matter.
     Set,
     /// An object with these fields: name, shape, required.
     Object(&'static [(&'static str, Shape, bool)]),
@@ -40,7 +42,7 @@ impl Shape {
             Self::Count => "count",
             Self::Flag => "boolean",
             Self::List(_) => "list",
-            Self::Texts | Self::Set | Self::Object(_) => "map",
+            Self::Texts | Self::Map(_) | Self::Set | Self::Object(_) => "map",
         }
     }
 }
@@ -134,6 +136,7 @@ impl<'de> Visitor<'de> for Field {
             self.ensure_few(known.len())?;
             let value = match self.shape {
                 Shape::Texts => map.next_value_seed(Field { shape: Shape::Text, name: self.name })?,
+                Shape::Map(item) => map.next_value_seed(Field { shape: *item, name: self.name })?,
                 Shape::Set => {
                     map.next_value::<IgnoredAny>()?;
                     Value::Object(Map::new())
@@ -152,7 +155,9 @@ impl<'de> Visitor<'de> for Field {
                 return Err(A::Error::custom(format!("{} has the field {key:?} twice", self.name)));
             }
         }
-        known.retain(|_, value| !value.is_null());
+        if !matches!(self.shape, Shape::Map(_)) {
+            known.retain(|_, value| !value.is_null());
+        }
         if let Shape::Object(fields) = self.shape
             && let Some((name, ..)) = fields.iter().find(|(name, _, required)| *required && !known.contains_key(*name))
         {

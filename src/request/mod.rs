@@ -5,7 +5,7 @@
 //!
 //! An unknown key or a bad value is a failure of the request, treated by its `on-failure`.
 
-mod base64;
+pub(crate) mod base64;
 pub mod files;
 pub mod ignition;
 pub mod kargs;

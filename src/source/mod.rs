@@ -5,6 +5,7 @@
 //! (`oci-archive:`), each on the file system that is already there or on a device that is mounted read-only.
 
 mod archive;
+pub mod containers;
 mod device;
 mod layout;
 mod spec;
