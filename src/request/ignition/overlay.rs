@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The files of a root as they are after Ignition has run.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 
 use super::Ignition;
@@ -8,19 +10,19 @@ use crate::request::files::{Files, MAX_ENTRIES};
 
 /// The config's files over those of a root.
 #[derive(Debug)]
-pub struct IgnitionFiles<'a, F> {
-    config: &'a Ignition,
+pub struct IgnitionFiles<F> {
+    config: Arc<Ignition>,
     root: F,
 }
 
-impl<'a, F: Files> IgnitionFiles<'a, F> {
+impl<F: Files> IgnitionFiles<F> {
     /// The files of `root` after `config`.
-    pub fn new(config: &'a Ignition, root: F) -> Self {
+    pub fn new(config: Arc<Ignition>, root: F) -> Self {
         Self { config, root }
     }
 }
 
-impl<F: Files> Files for IgnitionFiles<'_, F> {
+impl<F: Files> Files for IgnitionFiles<F> {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         self.config.apply(path, || self.root.read(path))
     }
@@ -57,7 +59,7 @@ mod tests {
                 {"path": "/etc/conf.d/empty", "contents": {}}
             ]}}"#;
         let config = Ignition::parse(text.as_bytes()).unwrap();
-        let files = IgnitionFiles::new(&config, RootFiles::new(directory.path()));
+        let files = IgnitionFiles::new(Arc::new(config), RootFiles::new(directory.path()));
         for (label, path, expected) in [
             ("contents and append", "/etc/conf.d/b.conf", Ok(Some("b\nc\n"))),
             ("append to the root's", "/etc/conf.d/a.conf", Ok(Some("root a\n1\n2\n"))),
