@@ -33,7 +33,7 @@ demo: deps all
 
 # All tests. The slow rest is run by hand: see docs/testing.md.
 .PHONY: check
-check: deps lint unit differential vm
+check: deps lint unit servers differential vm
 
 .PHONY: deps
 deps:
@@ -54,6 +54,11 @@ lint: all
 unit:
 	$(CARGO) test --locked --workspace --lib --bins
 	$(CARGO) test --locked --package slipstream --test docs --test mco --test boot --test hostile --test interrupt -- --nocapture
+
+# Pulls from real servers, in a network namespace. Needs root, and says so when it is skipped.
+.PHONY: servers
+servers:
+	$(CARGO) test --locked --package slipstream --test servers -- --nocapture
 
 # The importer against ostree-ext, image by image.
 .PHONY: differential

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,13 +17,16 @@ use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_ima
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
-use crate::request::ignition::Ignition;
+use crate::request::files::{Files, RootFiles};
+use crate::request::ignition::{Ignition, IgnitionFiles};
 use crate::request::mco::{self, Decision};
 use crate::request::{KernelPolicy, McoReboot, OnFailure, Request, Settings, kargs};
 use crate::root::enter::run_in_bootimage;
 use crate::root::swap::BootLink;
 use crate::root::writable::{BootPartition, WritableRoot};
-use crate::source::{self, SourceSpec, VerifiedImage};
+use crate::source::containers::HostConfig;
+use crate::source::http::{EndpointLog, Limits};
+use crate::source::{self, SourceSpec, Surroundings, VerifiedImage};
 
 /// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
 const LIVE: &str = "/run/ostree-live";
@@ -125,6 +129,8 @@ pub fn boot(options: &BootOptions) -> Result<()> {
         options,
         request: &request,
         force: force_file(options, &ignition),
+        // The deployment's: this process has changed its root to it.
+        files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(Path::new("/")))),
         deadline: started + request.deadline,
         status: Status::new(Outcome::Failed),
     };
@@ -151,6 +157,8 @@ pub fn boot(options: &BootOptions) -> Result<()> {
 struct Story<'a> {
     options: &'a BootOptions,
     request: &'a Request,
+    /// The files that say where images come from, as they are when Ignition has run.
+    files: Arc<dyn Files>,
     /// The MCO's daemon has been told to reboot.
     force: bool,
     deadline: Instant,
@@ -275,9 +283,11 @@ impl Story<'_> {
     fn import_from_any(&mut self, repo: &Repo) -> Result<Imported> {
         let mut last = None;
         for spec in &self.request.sources {
-            let result = self.import_from(repo, spec).with_context(|| format!("using source {spec}"));
+            let mut log = EndpointLog::default();
+            let result = self.import_from(repo, spec, &mut log).with_context(|| format!("using source {spec}"));
             let error = result.as_ref().err().map(|error| format!("{error:#}"));
             self.status.endpoints.push((spec.to_string(), error));
+            self.status.endpoints.extend(log.entries());
             match result {
                 Ok(imported) => return Ok(imported),
                 Err(error) => {
@@ -290,10 +300,19 @@ impl Story<'_> {
         Err(last.context("no source is given")?)
     }
 
-    fn import_from(&mut self, repo: &Repo, spec: &SourceSpec) -> Result<Imported> {
+    fn import_from(&mut self, repo: &Repo, spec: &SourceSpec, log: &mut EndpointLog) -> Result<Imported> {
         let started = Instant::now();
         let image = &self.request.image;
-        let source = source::open(spec, &self.options.run_dir, self.deadline)?;
+        let config = HostConfig::load(self.files.clone())?;
+        let around = Surroundings {
+            image,
+            run_dir: &self.options.run_dir,
+            config: &config,
+            limits: Limits::default(),
+            deadline: self.deadline,
+        };
+        let source = source::open(spec, &around)?;
+        *log = source.log();
         let verified = source::verify(source, image.digest())?;
         verified.config.ensure_bootable(host_architecture())?;
         let node = self.status.node_image.get_or_insert_default();

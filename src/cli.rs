@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -14,9 +15,12 @@ use crate::import::{Plan, import, plan};
 use crate::oci::ImageReference;
 use crate::ostree::Repo;
 use crate::report::{RUN_DIR, describe};
+use crate::request::files::RootFiles;
 use crate::request::ignition::IGNITION_JSON;
 use crate::root::settle::SettleOptions;
-use crate::source::{self, SourceSpec};
+use crate::source::containers::HostConfig;
+use crate::source::http::Limits;
+use crate::source::{self, SourceSpec, Surroundings};
 use crate::{boot, root};
 
 /// Boot a CoreOS bootimage straight into the node image.
@@ -61,7 +65,7 @@ struct BootCommand {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "pull")]
 struct PullCommand {
-    /// where the image is: oci:[DEV:]/dir or oci-archive:[DEV:]/file
+    /// where the image is: registry, https://host/dir, oci:[DEV:]/dir or oci-archive:[DEV:]/file
     #[argh(positional)]
     source: String,
     /// the image: registry/repo@sha256:…
@@ -73,6 +77,9 @@ struct PullCommand {
     /// where devices are mounted (default: /run/slipstream)
     #[argh(option, default = "PathBuf::from(RUN_DIR)")]
     run_dir: PathBuf,
+    /// the root below which registries.conf, credentials and certificates are looked for (default: /)
+    #[argh(option, default = "PathBuf::from(\"/\")")]
+    root: PathBuf,
 }
 
 /// Tell what boot would do, and whether the MCO would reboot the node all the same. Nothing is written or downloaded.
@@ -141,7 +148,15 @@ impl PullCommand {
     fn run(self) -> Result<()> {
         let reference = ImageReference::parse(&self.image)?;
         let deadline = Instant::now() + PULL_TIME;
-        let source = source::open(&SourceSpec::parse(&self.source)?, &self.run_dir, deadline)?;
+        let config = HostConfig::load(Arc::new(RootFiles::new(&self.root)))?;
+        let around = Surroundings {
+            image: &reference,
+            run_dir: &self.run_dir,
+            config: &config,
+            limits: Limits::default(),
+            deadline,
+        };
+        let source = source::open(&SourceSpec::parse(&self.source)?, &around)?;
         let image = source::verify(source, reference.digest())?;
         let repo = Repo::open(&self.repo)?;
         let commit = match plan(&repo, &self.repo, &image, &reference)? {

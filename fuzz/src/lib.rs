@@ -4,10 +4,12 @@
 //! None may panic, overflow, or want more time and memory than its input is worth. What a parser accepts must also be
 //! what its writer would write, where there is one.
 
+mod configs;
 mod documents;
 mod layers;
 mod requests;
 
+pub use configs::containers;
 pub use documents::{manifest_config, reference};
 pub use import::targets::{derived, gvariant, objects};
 pub use layers::{layer_stream, tar};

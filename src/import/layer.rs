@@ -43,11 +43,27 @@ pub(super) struct Finished {
 }
 
 impl Job<'_> {
-    /// Read a layer to the end, whatever `write` makes of it. Only a layer with the right digests is finished.
+    /// Import a layer, once more if its bytes were wrong and there is somebody else to ask.
     fn import(
         &self,
         layer: &Layer,
-        write: impl FnOnce(&Writer<'_>, &mut TarReader<Blocks>) -> Result<Digest>,
+        write: impl Fn(&Writer<'_>, &mut TarReader<Blocks>) -> Result<Digest>,
+    ) -> Result<Finished> {
+        loop {
+            match self.import_once(layer, &write) {
+                Err(error) if self.image.is_worth_retrying(layer.descriptor.digest, &error) => {
+                    log::warn!("{error:#}; reading it again");
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Read a layer to the end, whatever `write` makes of it. Only a layer with the right digests is finished.
+    fn import_once(
+        &self,
+        layer: &Layer,
+        write: impl Fn(&Writer<'_>, &mut TarReader<Blocks>) -> Result<Digest>,
     ) -> Result<Finished> {
         let digest = layer.descriptor.digest;
         let what = || format!("importing layer {}/{} {digest}", layer.number, self.image.manifest.layers.len());

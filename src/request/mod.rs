@@ -128,7 +128,7 @@ impl Settings {
                 .with_context(|| format!("reading osImageURL of MachineConfig {}", machine.name))?,
             (text, _) => ImageReference::parse(text)?,
         };
-        ensure!(!sources.is_empty(), "no source is given for {image}: set {KARG_PREFIX}source=oci:[DEV:]/dir");
+        let sources = if sources.is_empty() { vec![SourceSpec::Registry] } else { sources };
         Ok(Some(Request { image, sources, kernel, mco_reboot, machine, on_failure, deadline, debug }))
     }
 
@@ -226,6 +226,12 @@ mod tests {
     }
 
     #[test]
+    fn without_a_source_it_is_the_registry() {
+        let settings = load(&format!("slipstream.image={IMAGE}"), None, None).unwrap();
+        assert_eq!(settings.request(&Ignition::default()).unwrap().unwrap().sources, [SourceSpec::Registry]);
+    }
+
+    #[test]
     fn no_image_is_no_request() {
         for cmdline in ["", "quiet", "slipstream.image=none", "slipstream.source=oci:/x"] {
             assert!(load(cmdline, None, None).unwrap().request(&Ignition::default()).unwrap().is_none(), "{cmdline}");
@@ -299,7 +305,6 @@ mod tests {
         let with = |rest: &str| format!("slipstream.image={IMAGE} slipstream.source=oci:/x {rest}");
         for (label, cmdline, expected) in [
             ("tag", "slipstream.image=quay.io/os/node:latest".to_owned(), "is not given by digest"),
-            ("no source", format!("slipstream.image={IMAGE}"), "no source is given"),
             ("unknown key", with("slipstream.sauce=x"), "unknown key \"sauce\""),
             ("twice", with(&format!("slipstream.image={IMAGE}")), "image is given twice"),
             ("bad source", with("slipstream.source=ftp://x"), "source \"ftp://x\" is not supported"),

@@ -71,7 +71,7 @@ impl Archive {
 }
 
 impl Source for Archive {
-    fn open_blob(&self, digest: Digest) -> Result<Box<dyn Read + Send>> {
+    fn open_blob(&self, digest: Digest, _: Option<u64>) -> Result<Box<dyn Read + Send>> {
         let found = self.blobs.get(&digest);
         let (start, size) = *found.with_context(|| format!("blob {digest} is not in the OCI archive"))?;
         Ok(Box::new(self.part(start, size)))
@@ -135,10 +135,10 @@ mod tests {
         let archive = Archive::open(&path).unwrap();
         for blob in [&one, &two] {
             let mut content = Vec::new();
-            archive.open_blob(Digest::of(blob)).unwrap().read_to_end(&mut content).unwrap();
+            archive.open_blob(Digest::of(blob), None).unwrap().read_to_end(&mut content).unwrap();
             assert_eq!(&content, blob);
         }
-        assert!(archive.open_blob(Digest::of(b"3")).is_err());
+        assert!(archive.open_blob(Digest::of(b"3"), None).is_err());
         for (label, bytes, expected) in [
             ("no marker", [entry(&name(&one), &one), vec![0; 1024]].concat(), "this is no OCI archive"),
             ("cut", tar[..700].to_vec(), "this is no OCI archive"),

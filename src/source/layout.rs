@@ -38,7 +38,7 @@ impl Layout {
 }
 
 impl Source for Layout {
-    fn open_blob(&self, digest: Digest) -> Result<Box<dyn Read + Send>> {
+    fn open_blob(&self, digest: Digest, _: Option<u64>) -> Result<Box<dyn Read + Send>> {
         let blob = open_regular(&self.blobs, &digest.hex());
         Ok(Box::new(blob.with_context(|| format!("opening blob {digest} in the OCI layout"))?))
     }
@@ -81,15 +81,15 @@ mod tests {
         fs::write(path.join(BLOBS).join(digest.hex()), "x").unwrap();
         let layout = Layout::open(path).unwrap();
         let mut text = String::new();
-        layout.open_blob(digest).unwrap().read_to_string(&mut text).unwrap();
+        layout.open_blob(digest, None).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "x");
         let link = Digest::of(b"y");
         std::os::unix::fs::symlink("/etc/passwd", path.join(BLOBS).join(link.hex())).unwrap();
-        assert!(layout.open_blob(link).is_err(), "a symbolic link");
+        assert!(layout.open_blob(link, None).is_err(), "a symbolic link");
         let fifo = Digest::of(b"z");
         fs::create_dir(path.join(BLOBS).join(fifo.hex())).unwrap();
-        assert!(layout.open_blob(fifo).is_err(), "a directory");
-        assert!(layout.open_blob(Digest::of(b"missing")).is_err(), "missing");
+        assert!(layout.open_blob(fifo, None).is_err(), "a directory");
+        assert!(layout.open_blob(Digest::of(b"missing"), None).is_err(), "missing");
     }
 
     #[test]

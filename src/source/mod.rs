@@ -2,16 +2,20 @@
 //! Where bytes are. A source hands out blobs by digest; it is never trusted with anything else.
 //!
 //! Formats are those that `skopeo copy` writes: an OCI image layout in a directory (`oci:`) or in a tar
-//! (`oci-archive:`), each on the file system that is already there or on a device that is mounted read-only.
+//! (`oci-archive:`), each on the file system that is already there or on a device that is mounted read-only; a layout
+//! behind a web server; and a registry with its mirrors.
 
 mod archive;
 pub mod containers;
 mod device;
+pub mod http;
 mod layout;
+mod registry;
 mod spec;
+mod web;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -19,16 +23,38 @@ use anyhow::{Context, Result, bail};
 pub use device::{Device, MountPoint};
 pub use spec::SourceSpec;
 
-use crate::oci::{Digest, Document, ImageConfig, MAX_JSON_SIZE, Manifest, host_architecture, parse_document};
-use crate::stream::read_verified;
+use crate::oci::{
+    Digest, Document, ImageConfig, ImageReference, MAX_JSON_SIZE, Manifest, host_architecture, parse_document,
+};
+use crate::stream::{Mismatch, read_verified};
+use containers::HostConfig;
+use http::{EndpointLog, Limits, Tls};
+use registry::Registry;
+use web::WebLayout;
 
 /// A staging device holds data only.
 const STAGING_OPTIONS: &str = "ro,nosuid,nodev,noexec";
 
 /// Something that has blobs.
 pub trait Source: Send + Sync + std::fmt::Debug {
-    /// Open the blob with this digest. The bytes are not verified yet.
-    fn open_blob(&self, digest: Digest) -> Result<Box<dyn Read + Send>>;
+    /// Open the blob with this digest, which should have `size` bytes. They are not verified yet.
+    fn open_blob(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>>;
+
+    /// Open a manifest or an index.
+    fn open_manifest(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
+        self.open_blob(digest, size)
+    }
+
+    /// What was last read as `digest` is something else. Whether it makes sense to open it again: a disk will not get
+    /// better, a server may, or there is another one.
+    fn blame(&self, _digest: Digest, _why: &str) -> bool {
+        false
+    }
+
+    /// What has happened at each endpoint, of a source that has several.
+    fn log(&self) -> EndpointLog {
+        EndpointLog::default()
+    }
 }
 
 /// An image whose manifest and config are verified: from here on every layer has a known digest and size.
@@ -44,8 +70,30 @@ pub struct VerifiedImage {
 impl VerifiedImage {
     /// Open the blob of a layer.
     pub fn open_blob(&self, digest: Digest) -> Result<Box<dyn Read + Send>> {
-        self.source.source.open_blob(digest)
+        let layer = self.manifest.layers.iter().find(|layer| layer.digest == digest);
+        self.source.source.open_blob(digest, layer.map(|layer| layer.size))
     }
+
+    /// Reading the blob of a layer has failed. Whether it makes sense to read it again, from elsewhere perhaps: only
+    /// if the bytes were wrong. What a stream can do about its own troubles, it has done.
+    pub fn is_worth_retrying(&self, digest: Digest, error: &anyhow::Error) -> bool {
+        blame(self.source.source.as_ref(), digest, error)
+    }
+}
+
+/// What a source may need to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The image that is wanted.
+    pub image: &'a ImageReference,
+    /// Devices are mounted below it.
+    pub run_dir: &'a Path,
+    /// What the machine says about registries, proxies and certificates.
+    pub config: &'a HostConfig,
+    /// How patient to be with servers.
+    pub limits: Limits,
+    /// When everything ends.
+    pub deadline: Instant,
 }
 
 /// An open source; the mount it may stand on goes with it.
@@ -56,21 +104,48 @@ pub struct OpenSource {
     _mount: Option<MountPoint>,
 }
 
-/// Open the source that `spec` names. Devices are mounted below `run_dir`, and waited for until `deadline` at most.
-pub fn open(spec: &SourceSpec, run_dir: &Path, deadline: Instant) -> Result<OpenSource> {
-    let mount = match spec.device() {
-        Some(device) => Some(device.mount(&run_dir.join("source"), STAGING_OPTIONS, deadline)?),
-        None => None,
-    };
-    let path = match &mount {
-        Some(mount) => mount.resolve(spec.path())?,
-        None => spec.path().to_owned(),
-    };
+impl OpenSource {
+    /// What has happened at each endpoint; it goes on to be written.
+    pub fn log(&self) -> EndpointLog {
+        self.source.log()
+    }
+}
+
+/// Open the source that `spec` names.
+pub fn open(spec: &SourceSpec, around: &Surroundings<'_>) -> Result<OpenSource> {
+    around.config.check_policy(around.image)?;
+    let mut mount = None;
     let source: Box<dyn Source> = match spec {
-        SourceSpec::Layout { .. } => Box::new(layout::Layout::open(&path)?),
-        SourceSpec::Archive { .. } => Box::new(archive::Archive::open(&path)?),
+        SourceSpec::Layout { device, path } => {
+            Box::new(layout::Layout::open(&place(device.as_ref(), path, around, &mut mount)?)?)
+        }
+        SourceSpec::Archive { device, path } => {
+            Box::new(archive::Archive::open(&place(device.as_ref(), path, around, &mut mount)?)?)
+        }
+        SourceSpec::Registry => Box::new(Registry::open(around)?),
+        SourceSpec::Web(url) => Box::new(WebLayout::open(url, around)?),
     };
     Ok(OpenSource { source, _mount: mount })
+}
+
+/// How to do TLS with `host[:port]`.
+fn tls_for(config: &HostConfig, host: &str) -> Result<Tls> {
+    let certs = config.certs(host)?;
+    let mut ca = config.extra_ca()?;
+    ca.extend(certs.ca);
+    Tls::new(&ca, certs.client)
+}
+
+/// Where a path is, when the device that it may be on is mounted.
+fn place(
+    device: Option<&Device>,
+    path: &Path,
+    around: &Surroundings<'_>,
+    mount: &mut Option<MountPoint>,
+) -> Result<PathBuf> {
+    let Some(device) = device else { return Ok(path.to_owned()) };
+    let mounted = device.mount(&around.run_dir.join("source"), STAGING_OPTIONS, around.deadline)?;
+    mount.insert(mounted).resolve(path)
 }
 
 /// Read the manifest that `digest` leads to, and its config, and verify both.
@@ -86,15 +161,37 @@ pub fn verify(source: OpenSource, digest: Digest) -> Result<VerifiedImage> {
             }
         }
     };
-    let wanted = &manifest.config;
-    let blob = source.source.open_blob(wanted.digest).context("opening image config")?;
-    let bytes = read_verified(blob, wanted.digest, Some(wanted.size), MAX_JSON_SIZE)?;
+    let (wanted, size) = (manifest.config.digest, Some(manifest.config.size));
+    let bytes = read_right(source.source.as_ref(), wanted, || {
+        let blob = source.source.open_blob(wanted, size).context("opening image config")?;
+        read_verified(blob, wanted, size, MAX_JSON_SIZE)
+    })?;
     let config = ImageConfig::parse(&bytes)?;
     Ok(VerifiedImage { manifest, config, source })
 }
 
 fn read_document(source: &dyn Source, digest: Digest, size: Option<u64>) -> Result<Document> {
-    let blob = source.open_blob(digest).context("opening manifest")?;
-    let bytes = read_verified(blob, digest, size, MAX_JSON_SIZE)?;
+    let bytes = read_right(source, digest, || {
+        let blob = source.open_manifest(digest, size).context("opening manifest")?;
+        read_verified(blob, digest, size, MAX_JSON_SIZE)
+    })?;
     parse_document(&bytes, digest, host_architecture())
+}
+
+/// Whether an error is about wrong bytes, and the source may have right ones.
+fn blame(source: &dyn Source, digest: Digest, error: &anyhow::Error) -> bool {
+    let mismatch = error.chain().find(|cause| cause.is::<Mismatch>());
+    mismatch.is_some_and(|mismatch| source.blame(digest, &mismatch.to_string()))
+}
+
+/// Read until the bytes are right, or there is nobody left to ask.
+fn read_right(source: &dyn Source, digest: Digest, read: impl Fn() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+    loop {
+        match read() {
+            Err(error) if blame(source, digest, &error) => {
+                log::warn!("{error:#}; reading it again");
+            }
+            result => return result,
+        }
+    }
 }

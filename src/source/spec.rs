@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `source=`: `oci:[DEV:]/dir`, `oci-archive:[DEV:]/file`.
+//! `source=`: `registry`, `http(s)://host/dir`, `oci:[DEV:]/dir`, `oci-archive:[DEV:]/file`.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Device;
+use super::http::Url;
 
 /// A parsed `source=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +26,32 @@ pub enum SourceSpec {
         /// Absolute path, on the device if there is one.
         path: PathBuf,
     },
+    /// The registry that the image's name says, and its mirrors.
+    Registry,
+    /// An OCI image layout behind a web server.
+    Web(Url),
 }
 
 impl SourceSpec {
     /// Parse the value of `source=`.
     pub fn parse(text: &str) -> Result<Self> {
         let (transport, rest) = text.split_once(':').unwrap_or((text, ""));
-        ensure!(
-            matches!(transport, "oci" | "oci-archive"),
-            "source {text:?} is not supported: write oci:[DEV:]/dir or oci-archive:[DEV:]/file"
-        );
+        match (transport, text) {
+            (_, "registry") => return Ok(Self::Registry),
+            ("http" | "https", _) => {
+                // It is shown in full by the status, so it must not have secrets.
+                ensure!(
+                    !text.contains(['?', '#', '@']),
+                    "source is a URL with a user, a query or a fragment: {transport}"
+                );
+                return Ok(Self::Web(Url::parse(text).with_context(|| format!("parsing source {text:?}"))?));
+            }
+            ("oci" | "oci-archive", _) => {}
+            _ => bail!(
+                "source {text:?} is not supported: write registry, https://host/dir, oci:[DEV:]/dir or \
+                 oci-archive:[DEV:]/file"
+            ),
+        }
         // The path is absolute, so it starts at the first `:/`; what comes before names the device.
         let (device, path) = if rest.starts_with('/') && !rest.contains(":/") {
             (None, rest)
@@ -43,7 +60,7 @@ impl SourceSpec {
         } else {
             bail!("source {text:?} has no absolute path");
         };
-        let (path, _) = (PathBuf::from(path), ());
+        let path = PathBuf::from(path);
         ensure!(
             !path.components().any(|part| part == std::path::Component::ParentDir),
             "source {text:?} has .. in its path"
@@ -53,32 +70,21 @@ impl SourceSpec {
             _ => Self::Archive { device, path },
         })
     }
-
-    /// The device to mount.
-    pub fn device(&self) -> Option<&Device> {
-        match self {
-            Self::Layout { device, .. } | Self::Archive { device, .. } => device.as_ref(),
-        }
-    }
-
-    /// The path on the device, or of this system.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Layout { path, .. } | Self::Archive { path, .. } => path,
-        }
-    }
 }
 
 impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Layout { .. } => "oci:",
-            Self::Archive { .. } => "oci-archive:",
-        })?;
-        if let Some(device) = self.device() {
+        let (transport, device, path) = match self {
+            Self::Registry => return f.write_str("registry"),
+            Self::Web(url) => return write!(f, "{url}"),
+            Self::Layout { device, path } => ("oci", device, path),
+            Self::Archive { device, path } => ("oci-archive", device, path),
+        };
+        write!(f, "{transport}:")?;
+        if let Some(device) = device {
             write!(f, "{device}:")?;
         }
-        write!(f, "{}", self.path().display())
+        write!(f, "{}", path.display())
     }
 }
 
@@ -102,6 +108,14 @@ mod tests {
             ("oci:LABEL=node:dir", false),
             ("oci:LABEL=node:/../dir", false),
             ("oci:", false),
+            ("registry", true),
+            ("registry:", false),
+            ("http://host:8080/dir", true),
+            ("https://host/a/b/", true),
+            ("https://user:password@host/a", false),
+            ("https://host/a?b", false),
+            ("https:///a", false),
+            ("ftp://host/a", false),
             ("docker://quay.io/a", false),
             ("", false),
         ] {

@@ -14,7 +14,7 @@ mod verify;
 pub use inflate::Inflate;
 pub use layer::{Blocks, LayerStream};
 pub use tar::{Entry, Kind, Skip, TarReader};
-pub use verify::{VerifyReader, read_verified};
+pub use verify::{Mismatch, VerifyReader, read_verified};
 
 /// Size of the buffers between readers, in bytes.
 pub(crate) const BUFFER: usize = 128 << 10;

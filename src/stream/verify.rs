@@ -3,10 +3,26 @@
 
 use std::io::{self, Read};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
 use crate::oci::{Descriptor, Digest};
+
+/// What came is not what was asked for. A server may do better the next time, so it has a type.
+#[derive(Debug)]
+pub struct Mismatch(String);
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+fn ensure(good: bool, text: impl FnOnce() -> String) -> Result<(), Mismatch> {
+    if good { Ok(()) } else { Err(Mismatch(text())) }
+}
 
 /// Counts and hashes the bytes of `inner`. It never hands on more than the expected size.
 pub struct VerifyReader<R> {
@@ -38,11 +54,11 @@ impl<R: Read> VerifyReader<R> {
     pub fn finish(mut self) -> Result<()> {
         io::copy(&mut self, &mut io::sink())?;
         if let Some(size) = self.size {
-            ensure!(self.seen == size, "size mismatch: expected {size} bytes, got {}", self.seen);
+            ensure(self.seen == size, || format!("size mismatch: expected {size} bytes, got {}", self.seen))?;
         }
         let got = Digest::from_bytes(self.hash.finalize().into());
-        ensure!(got == self.digest, "sha256 mismatch: expected {}, got {got} after {} bytes", self.digest, self.seen);
-        Ok(())
+        let text = || format!("sha256 mismatch: expected {}, got {got} after {} bytes", self.digest, self.seen);
+        Ok(ensure(got == self.digest, text)?)
     }
 }
 
@@ -64,7 +80,7 @@ impl<R: Read> Read for VerifyReader<R> {
 pub fn read_verified(reader: impl Read, digest: Digest, size: Option<u64>, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("reading {digest}"))?;
-    ensure!(bytes.len() as u64 <= limit, "{digest} is larger than the limit of {limit} bytes");
+    ensure(bytes.len() as u64 <= limit, || format!("{digest} is larger than the limit of {limit} bytes"))?;
     VerifyReader::new(&bytes[..], digest, size).finish().with_context(|| format!("verifying {digest}"))?;
     Ok(bytes)
 }

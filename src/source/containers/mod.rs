@@ -10,20 +10,17 @@ mod certs;
 mod policy;
 mod proxy;
 mod registries;
-mod secret;
 
 use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
-pub use auth::Credentials;
-pub use certs::Certs;
-pub use proxy::Proxy;
-pub use secret::Secret;
-
+pub use super::http::{Proxy, Secret};
 use crate::oci::ImageReference;
 use crate::request::files::Files;
+pub use auth::Credentials;
+pub use certs::Certs;
 
 /// Where a repository may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,11 @@ impl Secret {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// Whether it can be the value of a header: printable ASCII, so that it cannot start a header of its own.
+    pub(crate) fn is_header_value(&self) -> bool {
+        self.0.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -30,8 +35,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_not_printed() {
+    fn it_is_not_printed_and_cannot_be_a_header_of_its_own() {
         let secret = Secret::new("hush");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "<secret> Some(<secret>)");
+        for (text, good) in [("Bearer a.b-c", true), ("Bearer a\r\nX: y", false), ("Bearer é", false)] {
+            assert_eq!(Secret::new(text).is_header_value(), good, "{text:?}");
+        }
     }
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The configuration of containers tools.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use slipstream::oci::ImageReference;
+use slipstream::request::files::Files;
+use slipstream::source::containers::HostConfig;
+
+const IMAGE: &str = "quay.io/os/node";
+const DIGEST: &str = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const PATHS: [&str; 5] = [
+    "/etc/containers/registries.conf",
+    "/etc/containers/registries.conf.d/1.conf",
+    "/var/lib/kubelet/config.json",
+    "/etc/containers/policy.json",
+    "/etc/mco/proxy.env",
+];
+
+/// Files in memory: what is between NULs, in the order of `PATHS`.
+struct Memory(Vec<Vec<u8>>);
+
+impl Files for Memory {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let at = PATHS.iter().position(|known| *known == path);
+        Ok(at.and_then(|at| self.0.get(at)).filter(|bytes| !bytes.is_empty()).cloned())
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<String>> {
+        let drop_ins = dir == "/etc/containers/registries.conf.d";
+        Ok(if drop_ins { vec!["1.conf".to_owned()] } else { Vec::new() })
+    }
+}
+
+/// registries.conf, a drop-in, auth.json, policy.json and proxy.env, with NULs between them.
+pub fn containers(data: &[u8]) {
+    let files = Memory(data.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect());
+    let has_policy = files.0.get(3).is_some_and(|policy| !policy.is_empty());
+    let image = ImageReference::parse(&format!("{IMAGE}{DIGEST}")).expect("a good pullspec");
+    let Ok(config) = HostConfig::load(Arc::new(files)) else { return };
+    let accepted = config.check_policy(&image).is_ok();
+    assert!(accepted || has_policy, "refused by a policy that is not there");
+    for endpoint in config.endpoints(&image).unwrap_or_default() {
+        let text = format!("{}{DIGEST}", endpoint.location);
+        assert_eq!(ImageReference::parse(&text).expect("an endpoint is a pullspec").digest(), image.digest());
+        drop(config.credentials(&endpoint.location));
+        drop(config.certs(endpoint.location.split('/').next().unwrap_or_default()));
+    }
+    assert!(!format!("{config:?}").contains("password"), "a secret is printed");
+}

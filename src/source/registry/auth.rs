@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! From a challenge to the value of Authorization: basic, and bearer tokens of a token server
+//! (distribution.github.io/distribution/spec/auth/token).
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::challenge::{Challenge, parse};
+use crate::source::containers::Credentials;
+use crate::source::http::{Client, Failure, Kind, Request, Scheme, Secret, Tls, Url};
+
+/// Largest answer of a token server, in bytes.
+const MAX_TOKEN: usize = 1 << 20;
+/// How long a token is good if nobody says so; the specification has this number.
+const DEFAULT_LIFE: u64 = 60;
+/// A token is replaced when it has this long to go: it must be good when it arrives.
+const MARGIN: Duration = Duration::from_secs(5);
+/// What we call ourselves at a token server.
+const CLIENT_ID: &str = "slipstream";
+
+/// A value of Authorization, and how long it is good.
+#[derive(Clone, Debug)]
+pub(super) struct Authorization {
+    /// The value.
+    pub(super) value: Secret,
+    expires: Option<Instant>,
+}
+
+impl Authorization {
+    /// Whether it will still be good when it arrives.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.expires.is_none_or(|expires| Instant::now() + MARGIN < expires)
+    }
+}
+
+/// What one endpoint needs to authenticate.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) client: &'a Client,
+    /// The scheme that the registry is spoken to by.
+    pub(super) scheme: Scheme,
+    pub(super) repository: &'a str,
+    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) tls: &'a Tls,
+}
+
+impl Wanted<'_> {
+    /// Answer the challenges of a 401.
+    pub(super) fn answer(&self, headers: &[String]) -> Result<Authorization, Failure> {
+        let challenges: Vec<Challenge> = headers.iter().flat_map(|header| parse(header)).collect();
+        let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        if let Some(challenge) = find("bearer") {
+            return self.bearer(challenge).map_err(|failure| failure.context("getting a token"));
+        }
+        match (find("basic"), self.credentials) {
+            (Some(_), Some(known)) if !known.password.reveal().is_empty() => {
+                Ok(Authorization { value: basic(known), expires: None })
+            }
+            (Some(_), _) => Err(Failure::last("HTTP status 401, and there is no password for it in the pull secret")),
+            (None, _) => {
+                let schemes: Vec<_> = challenges.iter().map(|challenge| challenge.scheme.as_str()).collect();
+                let schemes = if schemes.is_empty() { "nothing".to_owned() } else { schemes.join(", ") };
+                Err(Failure::last(format!("HTTP status 401, and it offers {schemes} instead of bearer or basic")))
+            }
+        }
+    }
+
+    fn bearer(&self, challenge: &Challenge) -> Result<Authorization, Failure> {
+        let realm = challenge.parameter("realm").ok_or_else(|| Failure::last("the registry names no token server"))?;
+        let service = challenge.parameter("service").unwrap_or_default();
+        let ours = format!("repository:{}:pull", self.repository);
+        let scope = challenge.parameter("scope").unwrap_or(&ours);
+        let mut query = vec![("service", service), ("scope", scope)];
+        let identity = self.credentials.and_then(|known| known.identity_token.as_ref());
+        let mut request = match identity {
+            Some(token) => {
+                let more =
+                    [("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", token.reveal())];
+                query.extend(more);
+                let form = Some(Secret::new(encode(&query)));
+                Request { form, ..Request::get(self.realm(realm, "")?, self.tls.clone()) }
+            }
+            None => Request {
+                authorization: self.credentials.map(basic),
+                ..Request::get(self.realm(realm, &encode(&query))?, self.tls.clone())
+            },
+        };
+        request.accept = Some("application/json");
+        let asked = Instant::now();
+        let body = self.client.send(request).and_then(|response| response.read_all(MAX_TOKEN));
+        let body = body.map_err(|failure| match failure.kind {
+            Kind::Denied(_) => Failure::last(format!("{failure}: the pull secret is wrong, or has nothing for it")),
+            _ => failure,
+        })?;
+        parse_token(&body, asked)
+    }
+
+    /// The URL of the token server. Passwords go there, so it must not be worse than the registry.
+    fn realm(&self, realm: &str, query: &str) -> Result<Url, Failure> {
+        let joint = match (query.is_empty(), realm.contains('?')) {
+            (true, _) => "",
+            (false, true) => "&",
+            (false, false) => "?",
+        };
+        let url = Url::parse(&format!("{realm}{joint}{query}"))
+            .map_err(|error| Failure::last(format!("the registry names a bad token server: {error}")))?;
+        if self.scheme == Scheme::Https && url.scheme() == Scheme::Http {
+            return Err(Failure::last(format!("the registry has TLS, but names the token server {url}")));
+        }
+        Ok(url)
+    }
+}
+
+fn parse_token(body: &[u8], asked: Instant) -> Result<Authorization, Failure> {
+    // What the parser says may quote the body, which holds a token.
+    let value: Value =
+        serde_json::from_slice(body).map_err(|_| Failure::last("the token server's answer is no JSON"))?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str).filter(|token| !token.is_empty());
+    let token = text("token").or(text("access_token"));
+    let token = token.ok_or_else(|| Failure::last("the token server's answer has no token"))?;
+    let life = value.get("expires_in").and_then(Value::as_u64).unwrap_or(DEFAULT_LIFE);
+    // Nobody's token is good for longer than a day, for what we do with it.
+    let expires = asked.checked_add(Duration::from_secs(life.clamp(DEFAULT_LIFE, 24 * 60 * 60)));
+    Ok(Authorization { value: Secret::new(format!("Bearer {token}")), expires })
+}
+
+fn basic(known: &Credentials) -> Secret {
+    let pair = format!("{}:{}", known.username, known.password.reveal());
+    Secret::new(format!("Basic {}", base64(pair.as_bytes())))
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for n in 0..4 {
+            let digit = DIGITS.get((bits >> (18 - 6 * n)) as usize & 63).copied().unwrap_or(b'=');
+            text.push(if n <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+/// A query, or a form: `application/x-www-form-urlencoded`.
+fn encode(pairs: &[(&str, &str)]) -> String {
+    let percent = |text: &str| {
+        text.bytes().fold(String::new(), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+            out
+        })
+    };
+    let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| format!("{name}={}", percent(value))).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings() {
+        for (input, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("Aladdin:open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        ] {
+            assert_eq!(base64(input.as_bytes()), expected, "{input}");
+        }
+        assert_eq!(base64(&[0xff, 0xfe, 0xfb]), "//77");
+        let query = encode(&[("service", "a b"), ("empty", ""), ("scope", "repository:a/b:pull")]);
+        assert_eq!(query, "service=a%20b&scope=repository%3Aa%2Fb%3Apull");
+    }
+
+    #[test]
+    fn tokens() {
+        let now = Instant::now();
+        for (label, body, expected) in [
+            ("token", r#"{"token": "abc", "access_token": "def"}"#, Ok("Bearer abc")),
+            ("access_token", r#"{"token": "", "access_token": "def", "expires_in": 300}"#, Ok("Bearer def")),
+            ("none", r#"{"token": 5}"#, Err("the token server's answer has no token")),
+            ("no JSON", "hush", Err("the token server's answer is no JSON")),
+        ] {
+            match (parse_token(body.as_bytes(), now), expected) {
+                (Ok(authorization), Ok(value)) => {
+                    assert_eq!(authorization.value.reveal(), value, "{label}");
+                    assert!(authorization.is_fresh(), "{label}");
+                }
+                (Err(failure), Err(text)) => assert_eq!(failure.to_string(), text, "{label}"),
+                (got, _) => panic!("{label}: {got:?}"),
+            }
+        }
+        let old = now.checked_sub(Duration::from_secs(290)).unwrap();
+        for (life, fresh) in [(300, true), (294, false), (u64::MAX, true), (0, false)] {
+            let body = format!(r#"{{"token": "abc", "expires_in": {life}}}"#);
+            assert_eq!(parse_token(body.as_bytes(), old).unwrap().is_fresh(), fresh, "{life}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! An OCI image layout behind a web server: plain files below a URL.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::http::{Client, EndpointLog, Failure, Fetcher, Kind, Places, Request, Response, Tls, Url, Want};
+use super::layout::{MARKER, check_marker};
+use super::{Source, Surroundings};
+use crate::oci::Digest;
+
+/// A layout at a URL.
+#[derive(Debug)]
+pub(super) struct WebLayout(Fetcher);
+
+impl WebLayout {
+    /// Nothing is sent yet.
+    pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Self> {
+        let Surroundings { config, limits, deadline, .. } = *around;
+        let server = Server {
+            url: url.clone(),
+            tls: super::tls_for(config, url.authority())?,
+            client: Client::new(limits, config.proxy().clone(), deadline),
+        };
+        Ok(Self(Fetcher::new(Box::new(server), limits, deadline)))
+    }
+}
+
+impl Source for WebLayout {
+    fn open_blob(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
+        self.0.open(Want { digest, size, manifest: false })
+    }
+
+    fn blame(&self, digest: Digest, why: &str) -> bool {
+        self.0.blame(digest, why)
+    }
+
+    fn log(&self) -> EndpointLog {
+        self.0.log()
+    }
+}
+
+#[derive(Debug)]
+struct Server {
+    url: Url,
+    tls: Tls,
+    client: Client,
+}
+
+impl Server {
+    fn get(&self, name: &str, from: u64) -> Result<Response, Failure> {
+        self.client.send(Request { from, ..Request::get(self.url.join(name)?, self.tls.clone()) })
+    }
+
+    /// A digest that is not there says little; that there is no layout at all says more.
+    fn is_layout(&self) -> Result<()> {
+        let marker = self.get(MARKER, 0).and_then(|response| response.read_all(4096));
+        let marker = marker.map_err(|failure| anyhow!("{failure}"));
+        check_marker(&marker.with_context(|| format!("there is no {MARKER}: this is no OCI layout"))?[..])
+    }
+}
+
+impl Places for Server {
+    fn names(&self) -> Vec<String> {
+        vec![self.url.to_string()]
+    }
+
+    fn open(&self, _: usize, want: &Want, from: u64) -> Result<Response, Failure> {
+        let failure = match self.get(&format!("blobs/sha256/{}", want.digest.hex()), from) {
+            Err(failure) if failure.kind == Kind::Missing => failure,
+            result => return result,
+        };
+        Err(self.is_layout().map_or_else(|error| Failure::last(format!("{error:#}")), |()| failure))
+    }
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Ways to misbehave, and what has to come of each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::server::{Ask, Reply};
+
+/// What a server does about a request, given the hex digits of the layers' digests.
+pub type Behaves = dyn Fn(&Ask, &[String]) -> Reply + Send + Sync;
+/// What happened at each endpoint.
+pub type Log = [(String, Option<String>)];
+
+pub struct Case {
+    pub label: &'static str,
+    pub servers: Vec<Arc<Behaves>>,
+    pub credentials: bool,
+    pub time: Duration,
+    /// Part of the error; `None`: it has to work.
+    pub error: Option<&'static str>,
+    /// What else has to be so: what each server was asked, and the log.
+    pub check: fn(&[Vec<Ask>], &Log) -> Result<()>,
+}
+
+fn case(label: &'static str, behaves: impl Fn(&Ask, &[String]) -> Reply + Send + Sync + 'static) -> Case {
+    let time = Duration::from_secs(30);
+    Case { label, servers: vec![Arc::new(behaves)], credentials: false, time, error: None, check: |_, _| Ok(()) }
+}
+
+impl Case {
+    fn fails(self, error: &'static str) -> Self {
+        Self { error: Some(error), ..self }
+    }
+
+    /// And then one that is good.
+    fn then_good(mut self) -> Self {
+        self.servers.push(Arc::new(|ask, _| Reply::good(ask)));
+        self
+    }
+
+    fn check(self, check: fn(&[Vec<Ask>], &Log) -> Result<()>) -> Self {
+        Self { check, ..self }
+    }
+
+    fn with_password(self) -> Self {
+        Self { credentials: true, ..self }
+    }
+
+    fn within(self, time: Duration) -> Self {
+        Self { time, ..self }
+    }
+}
+
+/// Whether it is about the layer with this number.
+fn is_layer(ask: &Ask, layers: &[String], n: usize) -> bool {
+    ask.path.ends_with(&layers[n])
+}
+
+fn resumed(asked: &[Vec<Ask>]) -> Vec<&Ask> {
+    asked.iter().flatten().filter(|ask| ask.from().is_some()).collect()
+}
+
+/// Cut every blob the first time.
+fn cut_first(ask: &Ask, then: fn(&Ask) -> Reply) -> Reply {
+    if ask.is_blob() && ask.count == 0 { Reply::good(ask).cut() } else { then(ask) }
+}
+
+pub fn all() -> Vec<Case> {
+    [streams(), answers(), places(), logins()].into_iter().flatten().collect()
+}
+
+fn streams() -> Vec<Case> {
+    vec![
+        case("good", |ask, _| Reply::good(ask)).check(|asked, log| {
+            let manifest = asked[0].iter().find(|ask| ask.path.contains("/manifests/")).context("no manifest")?;
+            let accept = manifest.header("accept").unwrap_or_default();
+            ensure!(accept.contains("oci.image.index.v1") && accept.contains("docker.distribution.manifest.v2"));
+            ensure!(log.len() == 1 && log[0].1.is_none());
+            ensure!(asked[0].len() == 6, "{} requests", asked[0].len());
+            Ok(())
+        }),
+        case("reset in the middle of a blob", |ask, _| cut_first(ask, Reply::good)).check(|asked, _| {
+            ensure!(resumed(asked).len() >= 3, "not resumed");
+            Ok(())
+        }),
+        case("reset, and the range is ignored", |ask, _| cut_first(ask, Reply::whole)),
+        case("reset, and the range is refused", |ask, _| {
+            cut_first(ask, |ask| match ask.from() {
+                Some(_) => Reply::new("416 Range Not Satisfiable", ""),
+                None => Reply::good(ask),
+            })
+        }),
+        case("reset, and Content-Range lies", |ask, _| {
+            cut_first(ask, |ask| {
+                let mut reply = Reply::good(ask);
+                let total = ask.content.as_ref().map_or(0, Vec::len);
+                reply
+                    .headers
+                    .iter_mut()
+                    .for_each(|line| *line = format!("Content-Range: bytes 1-{}/{total}", total - 1));
+                reply
+            })
+        }),
+        case("reset after every byte", |ask, layers| {
+            let reply = Reply::good(ask);
+            if is_layer(ask, layers, 1) { Reply { cut: Some(1), ..reply } } else { reply }
+        })
+        .fails("after 8 tries"),
+        case("HTTP/1.0 without a length", |ask, _| Reply { old: true, ..Reply::whole(ask).without_length() }),
+        case("HTTP/1.0 without a length, cut", |ask, _| {
+            let reply = Reply { old: true, ..Reply::whole(ask).without_length() };
+            if ask.is_blob() && ask.count == 0 { reply.cut() } else { reply }
+        }),
+        case("wrong length", |ask, layers| {
+            let reply = Reply::good(ask);
+            let length = reply.body.len() + 10;
+            if is_layer(ask, layers, 1) {
+                Reply { length: Some(length), cut: Some(length - 10), ..reply }
+            } else {
+                reply
+            }
+        })
+        .fails("bytes instead of"),
+        case("endless layers", |ask, _| {
+            let reply = Reply::good(ask);
+            if ask.is_blob() { Reply { endless: true, ..reply.without_length() } } else { reply }
+        }),
+        case("endless manifest", |ask, _| Reply { endless: true, ..Reply::good(ask).without_length() })
+            .fails("is larger than the limit of 4194304 bytes"),
+        case("slow drip", |ask, layers| {
+            let reply = Reply::good(ask);
+            let pause = (is_layer(ask, layers, 2) && ask.count == 0).then_some(Duration::from_millis(50));
+            Reply { pause, ..reply }
+        })
+        .check(|asked, _| {
+            ensure!(resumed(asked).len() == 1, "not resumed");
+            Ok(())
+        }),
+        case("never an answer", |ask, _| {
+            sleep(Duration::from_secs(5));
+            Reply::good(ask)
+        })
+        .within(Duration::from_millis(1500))
+        .fails("deadline"),
+    ]
+}
+
+fn answers() -> Vec<Case> {
+    let requests = AtomicUsize::new(0);
+    vec![
+        case("500 every second request", move |ask, _| {
+            let n = requests.fetch_add(1, Ordering::Relaxed);
+            if n.is_multiple_of(2) { Reply::new("500 Internal Server Error", "") } else { Reply::good(ask) }
+        }),
+        case("500 every time", |_, _| Reply::new("500 Internal Server Error", ""))
+            .fails("HTTP status 500; after 8 tries"),
+        case("429 with Retry-After", |ask, _| {
+            let retry = Reply::new("429 Too Many Requests", "").header("Retry-After: 1");
+            if ask.count == 0 && ask.path.contains("/manifests/") { retry } else { Reply::good(ask) }
+        }),
+        case("429 for a time that is not there", |_, _| {
+            Reply::new("429 Too Many Requests", "").header("Retry-After: 3600")
+        })
+        .fails("the next try would be in 3600 s, the deadline is in 29 s"),
+        case("403", |_, _| Reply::new("403 Forbidden", "")).fails("HTTP status 403").check(|asked, _| {
+            ensure!(asked[0].len() == 1, "{} requests", asked[0].len());
+            Ok(())
+        }),
+        case("404 with a reason", |_, _| {
+            Reply::new("404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown\nto us"}]}"#)
+        })
+        .fails("HTTP status 404: MANIFEST_UNKNOWN unknown to us"),
+        case("204", |_, _| Reply::new("204 No Content", "")).fails("HTTP status 204 is no answer to this"),
+        case("206 without being asked", |ask, _| {
+            Reply { status: "206 Partial Content".to_owned(), ..Reply::good(ask) }.header("Content-Range: bytes 0-9/10")
+        })
+        .fails("it sent the range from byte 0 instead of 0"),
+        case("redirect loop", |ask, _| Reply::new("302 Found", "").header(&format!("Location: {}", ask.path)))
+            .fails("more than 5 redirects"),
+        case("redirect to a file", |_, _| Reply::new("302 Found", "").header("Location: file:///etc/shadow"))
+            .fails("URL has the scheme \"file\""),
+        case("header flood", |ask, _| {
+            let mut reply = Reply::good(ask);
+            reply.headers.extend((0..5000).map(|n| format!("X-{n}: y")));
+            reply
+        })
+        .fails("the head of the answer has too many lines or bytes"),
+        case("no HTTP", |_, _| Reply::new("\r\n\r\n", "")).fails("HTTP"),
+    ]
+}
+
+fn places() -> Vec<Case> {
+    vec![
+        case("wrong bytes", |ask, layers| {
+            let mut reply = Reply::good(ask);
+            if is_layer(ask, layers, 1) {
+                reply.body[20] ^= 1;
+            }
+            reply
+        })
+        .fails("sha256 mismatch")
+        .check(|asked, _| {
+            let most = asked[0].iter().map(|ask| ask.count).max();
+            ensure!(most == Some(1), "asked {most:?} times more");
+            Ok(())
+        }),
+        case("wrong bytes, and a good mirror", |ask, _| {
+            let mut reply = Reply::good(ask);
+            let middle = reply.body.len() / 2;
+            reply.body[middle] ^= 1;
+            reply
+        })
+        .then_good()
+        .check(|asked, log| {
+            ensure!(asked[0].iter().all(|ask| ask.count < 2), "asked three times");
+            ensure!(log[0].1.as_ref().is_some_and(|error| error.contains("sha256 mismatch")) && log[1].1.is_none());
+            Ok(())
+        }),
+        case("a mirror that lacks half of the blobs", |ask, layers| {
+            let lacks = is_layer(ask, layers, 1) || is_layer(ask, layers, 3);
+            if lacks { Reply::new("404 Not Found", "") } else { Reply::good(ask) }
+        })
+        .then_good()
+        .check(|asked, _| {
+            ensure!(!asked[0].is_empty() && !asked[1].is_empty());
+            ensure!(asked[1].iter().filter(|ask| ask.is_blob()).count() >= 2);
+            Ok(())
+        }),
+        case("a mirror that has nothing", |_, _| Reply::new("404 Not Found", "")).then_good().check(|asked, log| {
+            ensure!(asked[0].len() == 1, "asked {} times", asked[0].len());
+            ensure!(log[0].1.as_ref().is_some_and(|error| error.ends_with("HTTP status 404")) && log[1].1.is_none());
+            Ok(())
+        }),
+        case("a mirror that dies in the middle of a blob", |ask, layers| match is_layer(ask, layers, 1) {
+            true if ask.count == 0 => Reply::good(ask).cut(),
+            true => Reply::new("503 Service Unavailable", ""),
+            false => Reply::good(ask),
+        })
+        .then_good()
+        .check(|asked, _| {
+            ensure!(asked[1].iter().any(|ask| ask.from().is_some()), "not resumed at the other mirror");
+            Ok(())
+        }),
+        case("nobody has it", |_, _| Reply::new("404 Not Found", "")).then_missing().fails("HTTP status 404"),
+    ]
+}
+
+impl Case {
+    fn then_missing(mut self) -> Self {
+        self.servers.push(Arc::new(|_, _| Reply::new("403 Forbidden", "")));
+        self
+    }
+}
+
+fn token_challenge(ask: &Ask) -> Reply {
+    let host = ask.header("host").unwrap_or_default();
+    let challenge = format!(
+        "WWW-Authenticate: Bearer realm=\"http://{host}/token\",service=\"test\",scope=\"repository:os/node:pull\""
+    );
+    Reply::new("401 Unauthorized", "").header(&challenge)
+}
+
+fn logins() -> Vec<Case> {
+    // base64 of user:hush
+    const BASIC: &str = "Basic dXNlcjpodXNo";
+    let used = AtomicUsize::new(0);
+    vec![
+        case("401 loop", |ask, _| match ask.path.starts_with("/token") {
+            true => Reply::new("200 OK", r#"{"token": "hush-token"}"#),
+            false => token_challenge(ask),
+        })
+        .fails("HTTP status 401, also with what the pull secret has for it"),
+        case("a token that ends early", move |ask, _| {
+            if ask.path.starts_with("/token") {
+                let good = ask.header("authorization") == Some(BASIC)
+                    && ask.path == "/token?service=test&scope=repository%3Aos%2Fnode%3Apull";
+                let token = format!(r#"{{"token": "t{}"}}"#, ask.count);
+                return if good { Reply::new("200 OK", token) } else { Reply::new("401 Unauthorized", "") };
+            }
+            // The first token is good for three requests.
+            let good = match ask.header("authorization") {
+                Some("Bearer t0") => used.fetch_add(1, Ordering::Relaxed) < 3,
+                Some("Bearer t1") => true,
+                _ => false,
+            };
+            if good { Reply::good(ask) } else { token_challenge(ask) }
+        })
+        .with_password()
+        .check(|asked, _| {
+            let tokens = asked[0].iter().filter(|ask| ask.path.starts_with("/token")).count();
+            ensure!(tokens == 2, "{tokens} tokens");
+            Ok(())
+        }),
+        case("a wrong password at the token server", |ask, _| match ask.path.starts_with("/token") {
+            true => Reply::new("401 Unauthorized", ""),
+            false => token_challenge(ask),
+        })
+        .with_password()
+        .fails("HTTP status 401: the pull secret is wrong, or has nothing for it"),
+        case("basic without a password", |_, _| {
+            Reply::new("401 Unauthorized", "").header("WWW-Authenticate: Basic realm=x")
+        })
+        .fails("there is no password for it in the pull secret"),
+        case("redirect to another host", |ask, _| {
+            // localhost is the same server, and another host for who has credentials.
+            let host = ask.header("host").unwrap_or_default();
+            let here = host.starts_with("127.0.0.1");
+            let known = ask.header("authorization") == Some(BASIC);
+            match (here, known) {
+                (true, false) => Reply::new("401 Unauthorized", "").header("WWW-Authenticate: Basic realm=x"),
+                (true, true) if ask.is_blob() => {
+                    let port = host.rsplit(':').next().unwrap_or_default();
+                    let location = format!("Location: http://localhost:{port}{}?signature=hush", ask.path);
+                    Reply::new("307 Temporary Redirect", "").header(&location)
+                }
+                (true, true) => Reply::good(ask),
+                (false, true) => Reply::new("400 Bad Request", "credentials where they do not belong"),
+                (false, false) => Reply::good(ask),
+            }
+        })
+        .with_password()
+        .check(|asked, _| {
+            let there: Vec<_> = asked[0]
+                .iter()
+                .filter(|ask| ask.header("host").is_some_and(|host| host.starts_with("localhost")))
+                .collect();
+            ensure!(there.len() == 5, "{} requests at the other host", there.len());
+            ensure!(there.iter().all(|ask| ask.header("authorization").is_none()), "credentials went along");
+            Ok(())
+        }),
+    ]
+}

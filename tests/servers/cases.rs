@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is pulled from where, with which configuration.
+
+use std::sync::PoisonError;
+
+use anyhow::{Result, ensure};
+
+use super::Lab;
+use super::daemons::PROXY_USER;
+use super::place::PROXY_SOURCE;
+use super::tokens::BASIC;
+
+/// What nothing may print: passwords as they are and as they are sent.
+pub const SECRETS: [&str; 5] = ["open sesame", BASIC, "drawbridge", "dGhyb3VnaDpkcmF3YnJpZGdl", "PRIVATE KEY"];
+
+/// How it has to end.
+pub enum Expected {
+    /// With the same commit as from the layout.
+    Image,
+    /// With an error in which all of this stands.
+    Error(&'static [&'static str]),
+}
+
+/// A pull.
+pub struct Case {
+    pub label: &'static str,
+    pub source: &'static str,
+    /// `registry/repo`.
+    pub image: &'static str,
+    /// Absolute paths and their text.
+    pub files: Vec<(String, String)>,
+    pub expected: Expected,
+    /// Ask through the library, which can be told not to wait for a minute.
+    pub impatient: bool,
+    /// What has to be true then.
+    pub after: fn(&Lab) -> Result<()>,
+}
+
+const CA: &str = "/etc/pki/ca-trust/source/anchors/openshift-config-user-ca-bundle.crt";
+const REGISTRIES: &str = "/etc/containers/registries.conf";
+const POLICY: &str = "/etc/containers/policy.json";
+const PULL_SECRET: &str = "/var/lib/kubelet/config.json";
+const PROXY: &str = "/etc/mco/proxy.env";
+
+/// All of them.
+pub fn cases(lab: &Lab) -> Result<Vec<Case>> {
+    let ca = (CA, lab.pki.text("ca")?);
+    let mut cases = trust(lab, &ca)?;
+    cases.extend(credentials(&ca));
+    cases.extend(places(&ca));
+    cases.extend(proxies(&ca));
+    cases.extend(policies(&ca));
+    Ok(cases)
+}
+
+fn case(label: &'static str, image: &'static str, files: &[&File], expected: Expected) -> Case {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.clone())).collect();
+    Case { label, source: "registry", image, files, expected, impatient: false, after: |_| Ok(()) }
+}
+
+type File = (&'static str, String);
+
+fn trust(lab: &Lab, ca: &File) -> Result<Vec<Case>> {
+    let (text, other) = (ca.1.clone(), lab.pki.text("other")?);
+    let client = |name: &str, text: String| (format!("/etc/docker/certs.d/mutual.example/{name}"), text);
+    let mut mutual = case("a client certificate is shown", "mutual.example/os/node", &[ca], Expected::Image);
+    mutual.files.push(client("node.cert", lab.pki.text("client")?));
+    mutual.files.push(client("node.key", lab.pki.key_text("client")?));
+    let directory = |text| ("/etc/containers/certs.d/open.example/ca.crt", text);
+    let insecure = "[[registry]]\nlocation = \"open.example\"\ninsecure = true\n".to_owned();
+    Ok(vec![
+        case("the CA of the cluster", "open.example/os/node", &[ca], Expected::Image),
+        case("the CA of the registry", "open.example/os/node", &[&directory(text)], Expected::Image),
+        mutual,
+        case("an insecure registry", "open.example/os/node", &[&(REGISTRIES, insecure)], Expected::Image),
+        case("no CA", "open.example/os/node", &[], Expected::Error(&["open.example/os/node", "certificate"])),
+        case("a wrong CA", "open.example/os/node", &[&(CA, other)], Expected::Error(&["open.example", "certificate"])),
+        case("no client certificate", "mutual.example/os/node", &[ca], Expected::Error(&["mutual.example"])),
+    ])
+}
+
+fn auth(entries: &[(&str, &str)]) -> File {
+    let list: Vec<_> = entries.iter().map(|(key, auth)| format!("{key:?}: {{\"auth\": {auth:?}}}")).collect();
+    (PULL_SECRET, format!("{{\"auths\": {{{}}}}}", list.join(", ")))
+}
+
+fn credentials(ca: &File) -> Vec<Case> {
+    // puller:wrong
+    const WRONG: &str = "cHVsbGVyOndyb25n";
+    let (basic, token) = ("basic.example:5000/os/node", "token.example/os/node");
+    let closest = auth(&[("basic.example:5000", WRONG), ("basic.example:5000/os", BASIC), ("a.example", "!")]);
+    let mut granted = case("a token server", token, &[ca, &auth(&[("token.example", BASIC)])], Expected::Image);
+    granted.after = |lab| {
+        let journal = lab.daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked: Vec<_> = journal.iter().filter(|line| line.starts_with('+')).collect();
+        // One token serves all blobs.
+        ensure!(asked.len() == 1 && asked[0].contains("scope=repository%3Aos%2Fnode%3Apull"), "it asked {asked:?}");
+        Ok(())
+    };
+    vec![
+        case("htpasswd, the closest entry", basic, &[ca, &closest], Expected::Image),
+        granted,
+        case("no password", basic, &[ca], Expected::Error(&["basic.example:5000", "401", "no password"])),
+        case(
+            "a wrong password",
+            basic,
+            &[ca, &auth(&[("basic.example:5000", WRONG)])],
+            Expected::Error(&["basic.example:5000", "401"]),
+        ),
+        case(
+            "a token server with a wrong password",
+            token,
+            &[ca, &auth(&[("token.example", WRONG)])],
+            Expected::Error(&["token.example", "getting a token", "401"]),
+        ),
+        case("a token server without a password", token, &[ca], Expected::Error(&["token.example", "401"])),
+    ]
+}
+
+fn places(ca: &File) -> Vec<Case> {
+    let mirrors = |text: &str| (REGISTRIES, format!("[[registry]]\n{text}"));
+    let mirror = |host: &str, more: &str| format!("[[registry.mirror]]\nlocation = \"{host}\"\n{more}");
+    let rewritten = mirrors("prefix = \"quay.example/release\"\nlocation = \"open.example/os\"\n");
+    let wild = mirrors(&format!("prefix = \"*.wild.example\"\n{}", mirror("open.example/os", "")));
+    let half = mirrors(&format!("location = \"open.example\"\n{}", mirror("half.example:5000", "insecure = true\n")));
+    let tags = mirror("half.example:5000", "insecure = true\npull-from-mirror = \"tag-only\"\n");
+    let tags = mirrors(&format!("location = \"open.example\"\n{tags}"));
+    let blocked = mirrors("location = \"open.example\"\nblocked = true\n");
+    let missing = mirrors(&format!("location = \"open.example/gone\"\n{}", mirror("open.example/lost", "")));
+    let mut halves = case("a mirror without half of the blobs", "open.example/os/node", &[ca, &half], Expected::Image);
+    halves.after = |lab| {
+        let log = lab.daemons.half.log()?;
+        let count = |status: &str| {
+            log.lines().filter(|line| line.contains("GET /v2/os/node/blobs/") && line.contains(status)).count()
+        };
+        let (served, lacked) = (count("\" 200 "), count("\" 404 "));
+        ensure!(served >= 3 && lacked >= 1, "the mirror served {served} blobs and lacked {lacked}: {log}");
+        Ok(())
+    };
+    let mut tagged = case("a mirror for tags is not asked", "open.example/os/node", &[ca, &tags], Expected::Image);
+    tagged.after = |lab| {
+        let log = lab.daemons.half.log()?;
+        ensure!(!log.contains("GET "), "the mirror was asked: {log}");
+        Ok(())
+    };
+    let web = |label, source| Case { source, ..case(label, "quay.example/os/node", &[ca], Expected::Image) };
+    let gone = case(
+        "a web server that has no layout",
+        "quay.example/os/node",
+        &[ca],
+        Expected::Error(&["https://web.example/absent", "404"]),
+    );
+    let refused = case(
+        "blocked",
+        "open.example/os/node",
+        &[ca, &blocked],
+        Expected::Error(&["registry \"open.example\" is blocked"]),
+    );
+    vec![
+        case("another location", "quay.example/release/node", &[ca, &rewritten], Expected::Image),
+        case("a mirror of a wildcard", "a.wild.example/node", &[ca, &wild], Expected::Image),
+        halves,
+        tagged,
+        web("a layout behind nginx, with TLS", "https://web.example/node"),
+        web("a layout behind nginx, without TLS", "http://web.example/node/"),
+        Case { source: "https://web.example/absent", ..gone },
+        Case { after: nothing_was_asked, ..refused },
+        case(
+            "no endpoint has it",
+            "open.example/gone/node",
+            &[ca, &missing],
+            Expected::Error(&["open.example/lost/node", "open.example/gone/node", "404"]),
+        ),
+    ]
+}
+
+fn proxies(ca: &File) -> Vec<Case> {
+    let env = |text: String| (PROXY, text);
+    let through = env(format!(
+        "HTTP_PROXY=http://{PROXY_USER}@proxy.example:3128\nHTTPS_PROXY=http://{PROXY_USER}@proxy.example:3128\n"
+    ));
+    let around = env("HTTPS_PROXY=http://dead.example:3128\nNO_PROXY=localhost,10.0.0.0/8,.example\n".to_owned());
+    let stranger = env("HTTPS_PROXY=http://nobody:wrong@proxy.example:3128\n".to_owned());
+    let secret = auth(&[("basic.example:5000", BASIC)]);
+    let mut tunnel =
+        case("through a proxy with a password", "mutual.example/os/node", &[ca, &through], Expected::Image);
+    tunnel.files.push((secret.0.to_owned(), secret.1));
+    tunnel.after = |lab| {
+        let log = lab.daemons.basic.log()?;
+        let requests: Vec<_> = log.lines().filter(|line| line.contains("\"GET /v2/os/node/")).collect();
+        let foreign = requests.iter().filter(|line| !line.starts_with(PROXY_SOURCE)).count();
+        ensure!(requests.len() > 8 && foreign == 0, "{foreign} of {} requests went around: {log}", requests.len());
+        ensure!(lab.daemons.proxy.log()?.contains("CONNECT basic.example:5000"), "{}", lab.daemons.proxy.log()?);
+        Ok(())
+    };
+    let mut plain = case("plain HTTP through the proxy", "quay.example/os/node", &[&through], Expected::Image);
+    plain.source = "http://web.example/node";
+    plain.after = |lab| {
+        let log = lab.daemons.proxy.log()?;
+        ensure!(log.contains("http://web.example/node/oci-layout"), "{log}");
+        Ok(())
+    };
+    let dead = env("HTTPS_PROXY=http://dead.example:3128\n".to_owned());
+    let dead = case(
+        "a dead proxy",
+        "open.example/os/node",
+        &[ca, &dead],
+        Expected::Error(&["open.example/os/node", "dead.example"]),
+    );
+    let down = case("a dead registry", "dead.example/os/node", &[ca], Expected::Error(&["dead.example/os/node"]));
+    let bypassed = |case: Case| Case { impatient: true, after: nothing_was_asked, ..case };
+    vec![
+        bypassed(dead),
+        bypassed(down),
+        tunnel,
+        plain,
+        case("NO_PROXY leads around a dead proxy", "open.example/os/node", &[ca, &around], Expected::Image),
+        case(
+            "a proxy that does not know us",
+            "open.example/os/node",
+            &[ca, &stranger],
+            Expected::Error(&["open.example", "the proxy refuses"]),
+        ),
+    ]
+}
+
+/// The registry has not heard of us.
+fn nothing_was_asked(lab: &Lab) -> Result<()> {
+    let log = lab.daemons.open.log()?;
+    ensure!(!log.contains("GET "), "the registry was asked: {log}");
+    Ok(())
+}
+
+fn policies(ca: &File) -> Vec<Case> {
+    let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
+    let signed = format!(
+        r#"{{"default": {accept}, "transports": {{"docker": {{"open.example/os": [{{"type": "sigstoreSigned", "keyPath": "/k"}}]}}}}}}"#
+    );
+    let reject = format!(
+        r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"*.example": {accept}}}, "oci": {{"": [{{"type": "reject"}}]}}}}}}"#
+    );
+    let unmet = case(
+        "a policy that wants signatures",
+        "open.example/os/node",
+        &[ca, &(POLICY, signed)],
+        Expected::Error(&["scope \"open.example/os\" of transport docker", "requires sigstoreSigned", "the MCO"]),
+    );
+    vec![
+        case(
+            "a policy that accepts by a wildcard",
+            "open.example/os/node",
+            &[ca, &(POLICY, reject.clone())],
+            Expected::Image,
+        ),
+        Case { after: nothing_was_asked, ..unmet },
+        case(
+            "a policy that rejects",
+            "other.test/os/node",
+            &[ca, &(POLICY, reject)],
+            Expected::Error(&["its default says reject"]),
+        ),
+    ]
+}
