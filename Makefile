@@ -55,7 +55,7 @@ lint: all
 .PHONY: unit
 unit:
 	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) test --locked --package slipstream --test docs --test boot --test hostile --test interrupt -- --nocapture
+	$(CARGO) test --locked --package slipstream --test docs --test mco --test boot --test hostile --test interrupt -- --nocapture
 
 # Pulls from real servers, in a network namespace. Needs root, and says so when it is skipped.
 .PHONY: servers

@@ -17,8 +17,10 @@ use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_ima
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
-use crate::request::files::RootFiles;
-use crate::request::{KernelPolicy, OnFailure, Request, Settings, kargs};
+use crate::request::files::{Files, RootFiles};
+use crate::request::ignition::{Ignition, IgnitionFiles};
+use crate::request::mco::{self, Decision};
+use crate::request::{KernelPolicy, McoReboot, OnFailure, Request, Settings, kargs};
 use crate::root::enter::run_in_bootimage;
 use crate::root::swap::BootLink;
 use crate::root::writable::{BootPartition, WritableRoot};
@@ -30,6 +32,8 @@ use crate::source::{self, SourceSpec, Surroundings, VerifiedImage};
 const LIVE: &str = "/run/ostree-live";
 /// In the run directory: stop in the emergency shell (`slipstream-emergency.service` looks for it).
 const EMERGENCY: &str = "emergency";
+/// Beside the run directory, and in an Ignition config: the MCO's daemon reboots, whatever it finds.
+const MCO_FORCE: &str = "machine-config-daemon-force";
 /// Exit code of `boot` when it has failed, reported it, and left the bootimage as it was.
 const FAILED: i32 = 1;
 
@@ -44,6 +48,8 @@ pub struct BootOptions {
     pub run_dir: PathBuf,
     /// The root below which keyfiles are looked for.
     pub root: PathBuf,
+    /// The Ignition config.
+    pub ignition: PathBuf,
 }
 
 /// Run in the initramfs. A failure to boot the node image is reported and is no error here: a unit that fails would be
@@ -54,14 +60,14 @@ pub fn launch(options: &BootOptions) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
-    let settings = match Settings::load(&options.cmdline, &options.root) {
-        Ok(settings) => settings,
-        Err(error) => return failed(options, Settings::default(), error),
+    let (settings, ignition) = match read_request(options) {
+        Ok(read) => read,
+        Err(error) => return failed(options, without_ignition(options), error),
     };
-    let request = match settings.request() {
+    let request = match settings.request(&ignition) {
         Ok(Some(request)) => request,
         Ok(None) => {
-            log::info!("no node image is requested: nothing to do");
+            log::info!("{}: nothing to do", settings.why_no_request());
             return Ok(());
         }
         Err(error) => return failed(options, settings, error),
@@ -74,6 +80,19 @@ pub fn launch(options: &BootOptions) -> Result<()> {
         Ok(status) => failed(options, settings, anyhow!("the importer ended with {status}")),
         Err(error) => failed(options, settings, error),
     }
+}
+
+fn read_request(options: &BootOptions) -> Result<(Settings, Ignition)> {
+    let ignition = Ignition::load(&options.ignition)?;
+    Ok((Settings::load(&options.cmdline, &options.root, &ignition)?, ignition))
+}
+
+/// What is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
+fn without_ignition(options: &BootOptions) -> Settings {
+    Settings::load(&options.cmdline, &options.root, &Ignition::default()).unwrap_or_else(|error| {
+        log::debug!("{error:#}");
+        Settings::default()
+    })
 }
 
 /// Report a failure that the importer could not report, and go on.
@@ -99,13 +118,19 @@ fn on_failure(options: &BootOptions, policy: OnFailure) -> Result<()> {
 /// Run in the bootimage's deployment, before ostree-prepare-root.
 pub fn boot(options: &BootOptions) -> Result<()> {
     let started = Instant::now();
-    let settings = Settings::load(&options.cmdline, &options.root)?;
-    let Some(request) = settings.request()? else { return Ok(()) };
+    let (settings, ignition) = read_request(options)?;
+    let Some(request) = settings.request(&ignition)? else {
+        log::info!("{}: nothing to do", settings.why_no_request());
+        return Ok(());
+    };
     set_debug(request.debug);
     log::info!("slipstream {VERSION}: {} is requested", request.image);
     let mut story = Story {
         options,
         request: &request,
+        force: force_file(options, &ignition),
+        // The deployment's: this process has changed its root to it.
+        files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(Path::new("/")))),
         deadline: started + request.deadline,
         status: Status::new(Outcome::Failed),
     };
@@ -132,6 +157,10 @@ pub fn boot(options: &BootOptions) -> Result<()> {
 struct Story<'a> {
     options: &'a BootOptions,
     request: &'a Request,
+    /// The files that say where images come from, as they are when Ignition has run.
+    files: Arc<dyn Files>,
+    /// The MCO's daemon has been told to reboot.
+    force: bool,
     deadline: Instant,
     status: Status,
 }
@@ -162,8 +191,12 @@ impl Story<'_> {
             let reason = "the node image is deployed, but this boot was told to use another deployment";
             return Ok((Outcome::Skipped, Some(reason.to_owned())));
         }
+        let kargs = match self.decide(&cmdline, deploy::carried_kargs(&bootimage.options)) {
+            Ok(kargs) => kargs,
+            Err(reason) => return Ok((Outcome::Skipped, Some(reason))),
+        };
         let repo = sysroot.repo()?;
-        let result = self.bring_in(&sysroot, &repo, bootimage, &kernel);
+        let result = self.bring_in(&sysroot, &repo, bootimage, &kernel, &kargs);
         let deployed = match result {
             Ok(Ok(deployed)) => deployed,
             Ok(Err(ending)) => return Ok(ending),
@@ -176,6 +209,31 @@ impl Story<'_> {
         link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
         self.stage("swap", started, None);
         Ok((Outcome::Swapped, None))
+    }
+
+    /// Ask, before anything is pulled, whether the MCO would reboot all the same. Returns the kernel arguments of the
+    /// node image's entry, or why nothing is done.
+    fn decide(&mut self, cmdline: &str, entry: Vec<String>) -> Result<Vec<String>, String> {
+        let Some(machine) = &self.request.machine else { return Ok(entry) };
+        let fips = mco::Node::is_fips(cmdline);
+        let image = self.request.image.as_str();
+        let node = mco::Node { image, entry: &entry, cmdline, fips, force: self.force };
+        let decision = mco::decide(machine, &node);
+        for karg in &decision.kargs_to_add {
+            let why = mco::why_harmless(karg).unwrap_or("the running kernel has it");
+            log::info!("kernel argument {karg} is for the next boot: {why}");
+        }
+        let kargs = decision.kargs.clone();
+        let reason = decision.reboot.then(|| mco_reason(&decision));
+        self.status.decision = Some(decision);
+        match (reason, self.request.mco_reboot) {
+            (Some(reason), McoReboot::Skip) => Err(reason),
+            (Some(reason), McoReboot::Pull) => {
+                log::warn!("{reason}");
+                Ok(kargs)
+            }
+            (None, _) => Ok(kargs),
+        }
     }
 
     /// Clean up after a failure, unless it came so late that the node image is in the boot loader entries.
@@ -197,6 +255,7 @@ impl Story<'_> {
         repo: &Repo,
         bootimage: &Deployment,
         kernel: &str,
+        kargs: &[String],
     ) -> Result<Result<Deployed, Ending>> {
         let imported = self.import_from_any(repo)?;
         let repo_path = self.options.sysroot.join("ostree/repo");
@@ -213,7 +272,7 @@ impl Story<'_> {
         let started = Instant::now();
         let root = &self.options.sysroot;
         ensure_boot_room(&root.join("boot"), &kernels(&repo_path, &bootimage.commit)?, &own)?;
-        let deployed = deploy::deploy(sysroot, root, bootimage, &imported, &self.request.image)?;
+        let deployed = deploy::deploy(sysroot, root, bootimage, &imported, &self.request.image, kargs)?;
         let node = self.status.node_image.get_or_insert_default();
         node.deployment = Some(deployed.path.display().to_string());
         self.stage("deploy", started, None);
@@ -244,8 +303,7 @@ impl Story<'_> {
     fn import_from(&mut self, repo: &Repo, spec: &SourceSpec, log: &mut EndpointLog) -> Result<Imported> {
         let started = Instant::now();
         let image = &self.request.image;
-        // The deployment's: this process has changed its root to it.
-        let config = HostConfig::new(Arc::new(RootFiles::new(Path::new("/"))));
+        let config = HostConfig::new(self.files.clone());
         let around = Surroundings {
             image,
             run_dir: &self.options.run_dir,
@@ -291,6 +349,16 @@ impl Story<'_> {
         log::info!("{name}: {:.1} s", time.as_secs_f64());
         self.status.stages.push((name, time, bytes));
     }
+}
+
+/// Why nothing is saved, in one line.
+fn mco_reason(decision: &Decision) -> String {
+    format!("the MCO would reboot the node all the same: {}", decision.reasons.join("; "))
+}
+
+/// Whether the MCO's daemon is told to reboot whatever it finds: it looks in `/run`, older ones in `/etc`.
+fn force_file(options: &BootOptions, ignition: &Ignition) -> bool {
+    options.run_dir.with_file_name(MCO_FORCE).exists() || ignition.has_file(&format!("/etc/{MCO_FORCE}"))
 }
 
 /// Remove what a run that came to nothing has left. That this fails must not hide why the run failed.

@@ -2,6 +2,7 @@
 //! Commands and their options.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,13 @@ use anyhow::Result;
 use argh::FromArgs;
 
 use crate::boot::BootOptions;
+use crate::check::{CheckOptions, check};
 use crate::import::{Plan, import, plan};
 use crate::oci::ImageReference;
 use crate::ostree::Repo;
 use crate::report::{RUN_DIR, describe};
 use crate::request::files::RootFiles;
+use crate::request::ignition::IGNITION_JSON;
 use crate::root::settle::SettleOptions;
 use crate::source::containers::HostConfig;
 use crate::source::http::Limits;
@@ -32,6 +35,7 @@ pub struct Slipstream {
 enum Command {
     Boot(BootCommand),
     Pull(PullCommand),
+    Check(CheckCommand),
     Status(StatusCommand),
 }
 
@@ -52,6 +56,9 @@ struct BootCommand {
     /// the root below which keyfiles are looked for (default: /)
     #[argh(option, default = "PathBuf::from(\"/\")")]
     root: PathBuf,
+    /// the Ignition config (default: /run/ignition.json)
+    #[argh(option, default = "PathBuf::from(IGNITION_JSON)")]
+    ignition: PathBuf,
 }
 
 /// Import an image into an ostree repository. Prints the merge commit.
@@ -75,6 +82,28 @@ struct PullCommand {
     root: PathBuf,
 }
 
+/// Tell what boot would do, and whether the MCO would reboot the node all the same. Nothing is written or downloaded.
+/// Exit code 0: a reboot would be saved, 2: it would not, 3: nothing is requested, or it cannot be known.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "check")]
+struct CheckCommand {
+    /// the Ignition config (default: /run/ignition.json)
+    #[argh(option, default = "PathBuf::from(IGNITION_JSON)")]
+    ignition: PathBuf,
+    /// the physical root (default: /sysroot)
+    #[argh(option, default = "PathBuf::from(\"/sysroot\")")]
+    sysroot: PathBuf,
+    /// the kernel command line (default: that of the first boot of the default boot loader entry)
+    #[argh(option)]
+    cmdline: Option<PathBuf>,
+    /// the root below which keyfiles are looked for (default: the deployment of that entry)
+    #[argh(option)]
+    root: Option<PathBuf>,
+    /// print JSON
+    #[argh(switch)]
+    json: bool,
+}
+
 /// Tell what happened on this boot.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "status")]
@@ -89,18 +118,26 @@ struct StatusCommand {
 
 impl Slipstream {
     /// Run the command.
-    pub fn run(self) -> Result<()> {
+    pub fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Boot(command) => boot::boot(&command.options()),
-            Command::Pull(command) => command.run(),
-            Command::Status(command) => command.run(),
+            Command::Boot(command) => boot::boot(&command.options())?,
+            Command::Pull(command) => command.run()?,
+            Command::Check(command) => return command.run(),
+            Command::Status(command) => command.run()?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 impl BootCommand {
     fn options(self) -> BootOptions {
-        BootOptions { sysroot: self.sysroot, cmdline: self.cmdline, run_dir: self.run_dir, root: self.root }
+        BootOptions {
+            sysroot: self.sysroot,
+            cmdline: self.cmdline,
+            run_dir: self.run_dir,
+            root: self.root,
+            ignition: self.ignition,
+        }
     }
 }
 
@@ -128,6 +165,19 @@ impl PullCommand {
         };
         println!("{}", commit.hex());
         Ok(())
+    }
+}
+
+impl CheckCommand {
+    fn run(self) -> Result<ExitCode> {
+        let report = check(&CheckOptions {
+            ignition: self.ignition,
+            sysroot: self.sysroot,
+            cmdline: self.cmdline,
+            root: self.root,
+        })?;
+        print!("{}", if self.json { report.json()? } else { report.words() });
+        Ok(report.verdict().exit_code())
     }
 }
 
@@ -182,6 +232,7 @@ impl Initrd {
             cmdline: "/proc/cmdline".into(),
             run_dir: RUN_DIR.into(),
             root: "/".into(),
+            ignition: IGNITION_JSON.into(),
         };
         match self.command {
             InitrdCommand::Enter(_) => boot::launch(&defaults),

@@ -46,15 +46,16 @@ pub fn is_of_image(deployment: &Deployment, image: &ImageReference) -> bool {
     origin.strip_suffix(image.as_str()).is_some_and(|scheme| scheme.ends_with(':') || scheme.ends_with("://"))
 }
 
-/// Deploy an imported image next to `bootimage`, which stays as the second choice. `physical_root` is where both are.
+/// Deploy an imported image next to `bootimage`, which stays as the second choice, with the kernel arguments `kargs`.
+/// `physical_root` is where both are.
 pub fn deploy(
     sysroot: &Sysroot,
     physical_root: &Path,
     bootimage: &Deployment,
     imported: &Imported,
     image: &ImageReference,
+    kargs: &[String],
 ) -> Result<Deployed> {
-    let kargs = carried_kargs(&bootimage.options);
     // An /etc that nobody has changed is not merged: the new one is then the node image's own to the last byte, and
     // what libostree does for a merge under SELinux (semodule in a container) is not needed.
     let etc = physical_root.join(&bootimage.path);
@@ -65,7 +66,7 @@ pub fn deploy(
         Some(bootimage)
     };
     let deployment = sysroot
-        .deploy(&bootimage.stateroot, &imported.commit, &origin(image), &kargs, merge)
+        .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
         .context("deploying the node image")?;
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.
@@ -73,9 +74,9 @@ pub fn deploy(
     Ok(Deployed { path: deployment.path })
 }
 
-/// The kernel arguments of the new entry: those of the bootimage's, literally. libostree adds its own `ostree=`; ours
+/// The kernel arguments that a new entry takes over: those of the bootimage's, literally. libostree adds its own `ostree=`; ours
 /// were for this boot: in the node image's entry they would ask for this image again after the next update.
-fn carried_kargs(options: &str) -> Vec<String> {
+pub fn carried_kargs(options: &str) -> Vec<String> {
     kargs::split(options)
         .filter(|karg| !karg.starts_with("ostree=") && !kargs::is_ours(karg))
         .map(str::to_owned)

@@ -2,10 +2,11 @@
 //! slipstream boots a CoreOS bootimage straight into the node image.
 //!
 //! The modules stand in the order in which an image passes through them: [`request`], [`source`], [`oci`], [`stream`],
-//! [`import`], [`ostree`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened.
+//! [`import`], [`ostree`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened; [`check`] only asks.
 //! `docs/boot-flow.md` tells when they run.
 
 pub mod boot;
+pub mod check;
 pub mod cli;
 pub mod deploy;
 pub mod import;

@@ -6,6 +6,8 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "boot/ignition.rs"]
+mod ignition;
 // The corpus of the differential test needs more of them than this test.
 #[allow(dead_code)]
 #[path = "corpus/layer.rs"]
@@ -40,6 +42,12 @@ fn every_ending() {
         ("the second source has it", second_source),
         ("another bootable image is not for us", not_bootable),
         ("no request", no_request),
+        ("image=auto of an Ignition config", ignition::auto),
+        ("image=auto from a registry, with the pull secret of the Ignition config", ignition::auto_registry),
+        ("image=auto without a MachineConfig", ignition::auto_without),
+        ("the MCO would reboot", ignition::mco_reboots),
+        ("a remote file in the Ignition config", ignition::remote_file),
+        ("check", ignition::check),
     ] {
         let machine = Machine::new().unwrap_or_else(|error| panic!("{label}: {error:#}"));
         case(&machine).unwrap_or_else(|error| panic!("{label}: {error:#}"));
@@ -121,7 +129,13 @@ impl Machine {
         let at = |option: &str, name: &str| format!("--{option}={}", self.path(name).display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_slipstream"));
         command.arg("boot");
-        for (option, name) in [("sysroot", "sysroot"), ("cmdline", "cmdline"), ("run-dir", "run"), ("root", "run")] {
+        for (option, name) in [
+            ("sysroot", "sysroot"),
+            ("cmdline", "cmdline"),
+            ("run-dir", "run"),
+            ("root", "run"),
+            ("ignition", "ignition.json"),
+        ] {
             let argument = at(option, name);
             let (option, value) = argument.split_once('=').context("no value")?;
             command.args([option, value]);

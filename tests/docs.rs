@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream::report::{BootimageReport, Leftover, MESSAGE_ID, NodeImageReport, Outcome, Status, read_status};
+use slipstream::request::ignition::Ignition;
+use slipstream::request::mco::Decision;
 use slipstream::request::{KEYS, Settings};
 
 const USAGE: &str = "docs/usage.md";
@@ -164,16 +166,20 @@ fn full_status() -> Status {
                 let text = "[slipstream]\nsource = oci:/a\nsource = oci:/b\n";
                 fs::write(root.path().join("etc/slipstream.conf"), text).unwrap();
             }
+            "mco-reboot" => {}
             _ => cmdline += &format!("slipstream.{key}=x "),
         }
     }
     let path = root.path().join("cmdline");
     fs::write(&path, cmdline).unwrap();
+    let ignition = r#"{"ignition": {"version": "3.4.0"}, "storage": {"files": [{"path": "/etc/slipstream.conf",
+        "contents": {"source": "data:,%5Bslipstream%5D%0Amco-reboot=pull"}}]}}"#;
+    let ignition = Ignition::parse(ignition.as_bytes()).unwrap();
     let (commit, digest) = ("a".repeat(64), format!("sha256:{}", "b".repeat(64)));
     let deployment = format!("ostree/deploy/os/deploy/{commit}.0");
     Status {
         reason: Some("a reason".to_owned()),
-        settings: Settings::load(&path, root.path()).unwrap(),
+        settings: Settings::load(&path, root.path(), &ignition).unwrap(),
         bootimage: Some(BootimageReport {
             deployment: deployment.clone(),
             commit: commit.clone(),
@@ -190,6 +196,7 @@ fn full_status() -> Status {
         }),
         stages: ["source", "import", "deploy", "swap", "settle"].map(|n| (n, Duration::from_millis(1), Some(1))).into(),
         endpoints: vec![("oci:/a".to_owned(), Some("no".to_owned()))],
+        decision: Some(Decision { kargs_to_add: vec!["psi=0".to_owned()], ..Decision::default() }),
         leftovers: vec![Leftover { kind: "mount", path: "/usr/lib/modules".to_owned(), until: "reboot" }],
         ..Status::new(Outcome::Swapped)
     }

@@ -13,7 +13,7 @@ pub use configs::containers;
 pub use documents::{manifest_config, reference};
 pub use import::targets::{derived, gvariant, objects};
 pub use layers::{layer_stream, tar};
-pub use requests::{boot_link, kargs, keyfile};
+pub use requests::{boot_link, ignition, kargs, keyfile, machine_config};
 
 /// The modules of slipstream that its private ones, included here and in [`requests`], know as `crate::…`.
 mod oci {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What people write: kernel arguments, keyfiles, the boot link.
+//! What people write: kernel arguments, keyfiles, the boot link, Ignition configs and MachineConfigs.
 
+use slipstream::request::files::MAX_FILE;
+use slipstream::request::ignition::Ignition;
 use slipstream::request::kargs as command_line;
+use slipstream::request::mco::{MACHINE_CONFIG, MachineConfig, Node, decide};
 use slipstream::root::swap::BootLink;
 use slipstream::source::SourceSpec;
 
@@ -56,5 +59,34 @@ pub fn boot_link(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if BootLink::parse(text).is_ok() {
         assert!(text.starts_with('/') && !text.split('/').any(|part| part == ".."), "{text:?} leads elsewhere");
+    }
+}
+
+/// An Ignition config with a file `/f`, which may be packed in any way, and perhaps a MachineConfig.
+pub fn ignition(data: &[u8]) {
+    let Ok(config) = Ignition::parse(data) else { return };
+    for path in ["/f", MACHINE_CONFIG] {
+        if let Ok(Some(bytes)) = config.file(path) {
+            assert!(bytes.len() as u64 <= MAX_FILE && config.has_file(path), "{path} has {} bytes", bytes.len());
+        }
+    }
+    drop(MachineConfig::of(&config));
+    drop(config.kargs(vec!["rw".to_owned()]));
+}
+
+/// A MachineConfig, and behind a NUL the options of a boot loader entry.
+pub fn machine_config(data: &[u8]) {
+    let at = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let Ok(machine) = MachineConfig::parse(&data[..at]) else { return };
+    let cmdline = String::from_utf8_lossy(data.get(at + 1..).unwrap_or_default());
+    let entry: Vec<_> = command_line::split(&cmdline).map(str::to_owned).collect();
+    let fips = Node::is_fips(&cmdline);
+    let node = Node { image: &machine.image, entry: &entry, cmdline: &cmdline, fips, force: false };
+    let decision = decide(&machine, &node);
+    assert_eq!(decision.reboot, !decision.reasons.is_empty(), "a reboot has a reason");
+    if !decision.reboot {
+        // The MCO's comparison.
+        let found: Vec<_> = decision.kargs.iter().filter(|karg| machine.kargs.contains(karg)).collect();
+        assert!(found.iter().copied().eq(&machine.kargs), "the MCO finds {found:?}, and wants {:?}", machine.kargs);
     }
 }

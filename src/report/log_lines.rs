@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 
 use anyhow::Result;
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -54,13 +54,13 @@ impl Log for Lines {
 }
 
 /// What every main does: start the log, call, and print an error once, as one line with the root cause last.
-pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
+pub fn run<T: Termination>(command: impl FnOnce() -> Result<T>) -> ExitCode {
     let lines = Lines { prefix: !std::io::stderr().is_terminal() };
     if log::set_boxed_logger(Box::new(lines)).is_ok() {
         set_debug(false);
     }
     match command() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(value) => value.report(),
         Err(error) => {
             log::error!("error: {error:#}");
             ExitCode::FAILURE

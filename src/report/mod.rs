@@ -11,7 +11,7 @@ pub use log_lines::{run, set_debug};
 pub use progress::Progress;
 pub use status::{
     BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_failure, append_settled, describe,
-    read_status,
+    read_status, request_json,
 };
 
 /// Where the hand-off is, unless an option says otherwise.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::log_lines::shorten;
 use super::{VERSION, send_event};
 use crate::request::Settings;
+use crate::request::mco::Decision;
 
 /// Name of the status file in the run directory.
 pub const STATUS_FILE: &str = "status.json";
@@ -106,6 +107,8 @@ pub struct Status {
     pub stages: Vec<(&'static str, Duration, Option<u64>)>,
     /// Each source that was tried, its endpoints after it, and why it did not do.
     pub endpoints: Vec<(String, Option<String>)>,
+    /// Whether OpenShift's MCO would reboot all the same; `None` without a MachineConfig, or when we did not ask.
+    pub decision: Option<Decision>,
     /// What remains of us.
     pub leftovers: Vec<Leftover>,
 }
@@ -121,6 +124,7 @@ impl Status {
             node_image: None,
             stages: Vec::new(),
             endpoints: Vec::new(),
+            decision: None,
             leftovers: Vec::new(),
         }
     }
@@ -133,17 +137,6 @@ impl Status {
     /// The account as it is written.
     pub fn to_json(&self) -> Value {
         let reason = self.reason.as_deref().map(shorten);
-        let request: Map<String, Value> = self
-            .settings
-            .iter()
-            .map(|(key, setting)| {
-                let value = match (key.repeatable(), setting.values.first()) {
-                    (false, Some(value)) => json!(value),
-                    _ => json!(setting.values),
-                };
-                (key.name().to_owned(), json!({"value": value, "from": setting.from}))
-            })
-            .collect();
         let stages: Vec<Value> = self
             .stages
             .iter()
@@ -160,16 +153,31 @@ impl Status {
             "slipstream": VERSION,
             "outcome": self.outcome.name(),
             "reason": reason,
-            "request": request,
+            "request": request_json(&self.settings),
             "bootimage": self.bootimage.as_ref().map(BootimageReport::to_json),
             "node_image": self.node_image.as_ref().map(NodeImageReport::to_json),
             "stages": stages,
             "endpoints": endpoints,
-            "reboot": {
-                "avoided": matches!(self.outcome, Outcome::Swapped),
-                "reasons": reason.iter().collect::<Vec<_>>(),
-            },
+            "reboot": self.reboot(),
             "leftovers": leftovers,
+        })
+    }
+
+    fn reboot(&self) -> Value {
+        let none = Decision::default();
+        let (mco, decision) = match &self.decision {
+            None => ("unknown", &none),
+            Some(decision) if decision.reboot => ("reboots", decision),
+            Some(decision) => ("nothing-to-do", decision),
+        };
+        // A policy that follows from the reasons would only repeat them.
+        let own = self.reason.iter().filter(|_| self.outcome != Outcome::Skipped || decision.reasons.is_empty());
+        let reasons: Vec<_> = own.chain(&decision.reasons).map(|reason| shorten(reason)).collect();
+        json!({
+            "avoided": self.outcome == Outcome::Swapped && !decision.reboot,
+            "reasons": reasons,
+            "mco": mco,
+            "deferred_kargs": decision.kargs_to_add,
         })
     }
 
@@ -179,6 +187,21 @@ impl Status {
     }
 }
 
+/// Every key that was set, and where.
+pub fn request_json(settings: &Settings) -> Value {
+    let request: Map<String, Value> = settings
+        .iter()
+        .map(|(key, setting)| {
+            let value = match (key.repeatable(), setting.values.first()) {
+                (false, Some(value)) => json!(value),
+                _ => json!(setting.values),
+            };
+            (key.name().to_owned(), json!({"value": value, "from": setting.from}))
+        })
+        .collect();
+    request.into()
+}
+
 /// An account in one line.
 pub(super) fn summary(status: &Value) -> String {
     let outcome = status["outcome"].as_str().unwrap_or_default();
@@ -186,7 +209,8 @@ pub(super) fn summary(status: &Value) -> String {
         let stages = status["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let seconds: f64 = stages.iter().filter_map(|stage| stage["seconds"].as_f64()).sum();
         let image = status["node_image"]["image"].as_str().unwrap_or_default();
-        return format!("this boot runs {image}, without a reboot, after {seconds:.1} s of work");
+        let reboot = if status["reboot"]["avoided"] == true { "without a reboot" } else { "but the MCO will reboot" };
+        return format!("this boot runs {image}, {reboot}, after {seconds:.1} s of work");
     }
     match status["reason"].as_str() {
         Some(reason) => format!("{outcome}: {reason}"),
@@ -239,7 +263,8 @@ pub fn append_failure(run_dir: &Path, reason: &str) -> Result<()> {
     let mut status = read_status(run_dir)?.context("the status file is gone")?;
     status["outcome"] = json!(Outcome::Failed.name());
     status["reason"] = json!(format!("settling the root: {reason}"));
-    status["reboot"] = json!({"avoided": false, "reasons": [status["reason"]]});
+    status["reboot"]["avoided"] = json!(false);
+    status["reboot"]["reasons"] = json!([status["reason"]]);
     write_json(run_dir, &status)?;
     send_event(&status);
     Ok(())
@@ -288,7 +313,10 @@ fn words(status: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let outcome = text(&status["outcome"]);
     let mut lines = vec![match Outcome::parse(&outcome) {
-        Some(Outcome::Swapped) => "swapped: this boot runs the node image, one reboot was avoided".to_owned(),
+        Some(Outcome::Swapped) if status["reboot"]["avoided"] == true => {
+            "swapped: this boot runs the node image, one reboot was avoided".to_owned()
+        }
+        Some(Outcome::Swapped) => "swapped: this boot runs the node image, but the MCO will reboot".to_owned(),
         _ => format!("{outcome}: {}", text(&status["reason"])),
     }];
     for (title, image) in [("bootimage", &status["bootimage"]), ("node image", &status["node_image"])] {
@@ -302,6 +330,8 @@ fn words(status: &Value) -> String {
         }
     }
     let list = |field: &str| status[field].as_array().cloned().unwrap_or_default();
+    let deferred = status["reboot"]["deferred_kargs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    lines.extend(deferred.map(|karg| format!("kernel argument for the next boot: {karg}")));
     for (title, items) in [("stages", list("stages")), ("sources", list("endpoints")), ("leftovers", list("leftovers"))]
     {
         if !items.is_empty() {

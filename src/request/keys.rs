@@ -14,6 +14,8 @@ pub enum Key {
     Source,
     /// What to do about another kernel.
     Kernel,
+    /// What to do when the MCO would reboot all the same.
+    McoReboot,
     /// What to do on a failure.
     OnFailure,
     /// Time for the whole of our work.
@@ -23,12 +25,13 @@ pub enum Key {
 }
 
 /// Every key with its name, its values (the first is the default) and its meaning.
-pub const KEYS: [(Key, &str, &str, &str); 6] = [
+pub const KEYS: [(Key, &str, &str, &str); 7] = [
     (
         Key::Image,
         "image",
-        "`none`; `registry/repo@sha256:…`",
-        "The node image, by digest. This text becomes the origin of the deployment.",
+        "`none`; `auto`; `registry/repo@sha256:…`",
+        "The node image, by digest. This text becomes the origin of the deployment. `auto`: the `osImageURL` of the \
+         MachineConfig in the Ignition config.",
     ),
     (
         Key::Source,
@@ -42,6 +45,12 @@ pub const KEYS: [(Key, &str, &str, &str); 6] = [
         "kernel",
         "`keep`; `same`",
         "When the running kernel is not the node image's: keep it together with its modules; or do not swap.",
+    ),
+    (
+        Key::McoReboot,
+        "mco-reboot",
+        "`skip`; `pull`",
+        "When OpenShift's MCO would reboot the node all the same: leave the image to it; or boot the node image nevertheless.",
     ),
     (
         Key::OnFailure,

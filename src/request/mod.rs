@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is wanted. The same keys everywhere: kernel argument `slipstream.KEY=VALUE`, or `KEY = VALUE` in the section
-//! `[slipstream]` of a keyfile. A kernel argument wins over `/etc`, `/etc` over `/usr/lib`.
+//! `[slipstream]` of a keyfile. A kernel argument wins over `/etc/slipstream.conf` of the Ignition config, that over the
+//! initramfs's, and `/etc` over `/usr/lib`.
 //!
 //! An unknown key or a bad value is a failure of the request, treated by its `on-failure`.
 
 pub(crate) mod base64;
 pub mod files;
+pub mod ignition;
 pub mod kargs;
 mod keyfile;
 mod keys;
+pub mod mco;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -20,8 +23,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 pub use keys::{KEYS, Key};
-pub use policy::{KernelPolicy, OnFailure};
+pub use policy::{KernelPolicy, McoReboot, OnFailure};
 
+use self::ignition::Ignition;
+use self::mco::MachineConfig;
 use crate::oci::ImageReference;
 use crate::source::SourceSpec;
 
@@ -29,12 +34,14 @@ use crate::source::SourceSpec;
 pub const KARG_PREFIX: &str = "slipstream.";
 /// The keyfiles, from the weakest to the strongest, relative to the root that is searched.
 const KEYFILES: [&str; 2] = ["usr/lib/slipstream.conf", "etc/slipstream.conf"];
+/// The keyfile that an Ignition config may carry.
+const IGNITION_KEYFILE: &str = "/etc/slipstream.conf";
 /// Largest keyfile, in bytes.
 const MAX_KEYFILE: u64 = 64 << 10;
 /// `deadline` when nothing is said.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(600);
 
-/// The values of a key and where they came from: `karg`, or the path of a keyfile.
+/// The values of a key and where they came from: `karg`, `ignition`, or the path of a keyfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The values as they were written, in order. Only `source` may have several.
@@ -48,8 +55,14 @@ pub struct Setting {
 pub struct Settings(BTreeMap<Key, Setting>);
 
 impl Settings {
-    /// Read the kernel command line in the file `cmdline`, and the keyfiles below `root`.
-    pub fn load(cmdline: &Path, root: &Path) -> Result<Self> {
+    /// Read the kernel command line in the file `cmdline`, the keyfile in `ignition`, and those below `root`.
+    pub fn load(cmdline: &Path, root: &Path, ignition: &Ignition) -> Result<Self> {
+        let text = fs::read_to_string(cmdline).with_context(|| format!("reading {}", cmdline.display()))?;
+        Self::read(&text, root, ignition)
+    }
+
+    /// The same with the text of a kernel command line.
+    pub fn read(cmdline: &str, root: &Path, ignition: &Ignition) -> Result<Self> {
         let mut settings = Self::default();
         for name in KEYFILES {
             let path = root.join(name);
@@ -57,8 +70,13 @@ impl Settings {
             let shown = format!("/{name}");
             settings.overlay(keyfile::parse(&text), &shown).with_context(|| format!("reading {shown}"))?;
         }
-        let text = fs::read_to_string(cmdline).with_context(|| format!("reading {}", cmdline.display()))?;
-        settings.overlay(kargs::requested(&text), "karg").context("reading kernel arguments")?;
+        if let Some(bytes) = ignition.file(IGNITION_KEYFILE)? {
+            let context = || format!("reading {IGNITION_KEYFILE} of the Ignition config");
+            let text = String::from_utf8(bytes).context("it is not UTF-8").with_context(context)?;
+            ensure!(text.len() as u64 <= MAX_KEYFILE, "{IGNITION_KEYFILE} is larger than {MAX_KEYFILE} bytes");
+            settings.overlay(keyfile::parse(&text), "ignition").with_context(context)?;
+        }
+        settings.overlay(kargs::requested(cmdline), "karg").context("reading kernel arguments")?;
         Ok(settings)
     }
 
@@ -90,20 +108,36 @@ impl Settings {
     }
 
     /// Understand the values. `Ok(None)`: no image is wanted.
-    pub fn request(&self) -> Result<Option<Request>> {
+    pub fn request(&self, ignition: &Ignition) -> Result<Option<Request>> {
         let on_failure = self.on_failure()?;
         let kernel = self.one(Key::Kernel).map(KernelPolicy::parse).transpose()?.unwrap_or_default();
+        let mco_reboot = self.one(Key::McoReboot).map(McoReboot::parse).transpose()?.unwrap_or_default();
         let deadline = self.one(Key::Deadline).map(policy::parse_time_span).transpose()?.unwrap_or(DEFAULT_DEADLINE);
         let debug = self.debug()?;
         let sources = self.0.get(&Key::Source).map(|setting| setting.values.as_slice()).unwrap_or_default();
         let sources = sources.iter().map(|text| SourceSpec::parse(text)).collect::<Result<Vec<_>>>()?;
-        let image = match self.one(Key::Image) {
+        let text = match self.one(Key::Image) {
             None | Some("none") => return Ok(None),
-            Some("auto") => bail!("image=auto is not supported by this version: name the image by digest"),
-            Some(text) => ImageReference::parse(text)?,
+            Some(text) => text,
+        };
+        let machine = MachineConfig::of(ignition)?;
+        let image = match (text, &machine) {
+            // Not a node of OpenShift, or not its first boot: then there is nothing to do.
+            ("auto", None) => return Ok(None),
+            ("auto", Some(machine)) => ImageReference::parse(&machine.image)
+                .with_context(|| format!("reading osImageURL of MachineConfig {}", machine.name))?,
+            (text, _) => ImageReference::parse(text)?,
         };
         let sources = if sources.is_empty() { vec![SourceSpec::Registry] } else { sources };
-        Ok(Some(Request { image, sources, kernel, on_failure, deadline, debug }))
+        Ok(Some(Request { image, sources, kernel, mco_reboot, machine, on_failure, deadline, debug }))
+    }
+
+    /// Why there is no request, in words.
+    pub fn why_no_request(&self) -> &'static str {
+        match self.one(Key::Image) {
+            Some("auto") => "image=auto, and the Ignition config has no MachineConfig",
+            _ => "no node image is requested",
+        }
     }
 
     /// Whether to say more.
@@ -125,6 +159,10 @@ pub struct Request {
     pub sources: Vec<SourceSpec>,
     /// What to do when the node image has another kernel.
     pub kernel: KernelPolicy,
+    /// What to do when the MCO would reboot all the same.
+    pub mco_reboot: McoReboot,
+    /// The MachineConfig of the node, on the first boot of a node of OpenShift.
+    pub machine: Option<MachineConfig>,
     /// What to do on a failure.
     pub on_failure: OnFailure,
     /// Time for the whole of our work.
@@ -162,7 +200,7 @@ mod tests {
         }
         let path = root.path().join("cmdline");
         fs::write(&path, cmdline).unwrap();
-        Settings::load(&path, root.path())
+        Settings::load(&path, root.path(), &Ignition::default())
     }
 
     #[test]
@@ -170,7 +208,7 @@ mod tests {
         let usr = format!("[slipstream]\nimage = {IMAGE}\nsource = oci:/usr\nsource = oci:/usr2\ndeadline = 5min\n");
         let etc = "[slipstream]\nsource=oci:/etc\ndeadline=1h 30min\n";
         let settings = load("quiet slipstream.deadline=90s slipstream.debug", Some(etc), Some(&usr)).unwrap();
-        let request = settings.request().unwrap().unwrap();
+        let request = settings.request(&Ignition::default()).unwrap().unwrap();
         assert_eq!(request.image.as_str(), IMAGE);
         assert_eq!(request.sources.iter().map(ToString::to_string).collect::<Vec<_>>(), ["oci:/etc"]);
         assert_eq!(request.deadline, Duration::from_secs(90));
@@ -190,13 +228,75 @@ mod tests {
     #[test]
     fn without_a_source_it_is_the_registry() {
         let settings = load(&format!("slipstream.image={IMAGE}"), None, None).unwrap();
-        assert_eq!(settings.request().unwrap().unwrap().sources, [SourceSpec::Registry]);
+        assert_eq!(settings.request(&Ignition::default()).unwrap().unwrap().sources, [SourceSpec::Registry]);
     }
 
     #[test]
     fn no_image_is_no_request() {
         for cmdline in ["", "quiet", "slipstream.image=none", "slipstream.source=oci:/x"] {
-            assert!(load(cmdline, None, None).unwrap().request().unwrap().is_none(), "{cmdline}");
+            assert!(load(cmdline, None, None).unwrap().request(&Ignition::default()).unwrap().is_none(), "{cmdline}");
+        }
+    }
+
+    /// An Ignition config with these files.
+    fn ignition(files: &[(&str, &str)]) -> Ignition {
+        let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let file = |(path, text): &(&str, &str)| serde_json::json!({"path": path, "contents": {"source": format!("data:,{}", escape(text))}});
+        let files: Vec<_> = files.iter().map(file).collect();
+        let config = serde_json::json!({"ignition": {"version": "3.4.0"}, "storage": {"files": files}});
+        Ignition::parse(config.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_ignition_config_is_between_karg_and_etc() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/slipstream.conf"), "[slipstream]\nkernel=same\nsource=oci:/etc\n").unwrap();
+        let keyfile = "[slipstream]\nsource=oci:/ignition\ndeadline=1min\n";
+        let config = ignition(&[("/etc/slipstream.conf", keyfile)]);
+        let settings = Settings::read("slipstream.deadline=2min", root.path(), &config).unwrap();
+        let from: Vec<_> = settings.iter().map(|(key, setting)| (key.name(), setting.from.as_str())).collect();
+        assert_eq!(from, [("source", "ignition"), ("kernel", "/etc/slipstream.conf"), ("deadline", "karg")]);
+        for (label, text, expected) in [
+            ("bad key", "[slipstream]\nsauce=x\n", "reading /etc/slipstream.conf of the Ignition config: unknown key"),
+            ("no section", "image=x", "a key before the section"),
+        ] {
+            let error = Settings::read("", root.path(), &ignition(&[("/etc/slipstream.conf", text)])).unwrap_err();
+            assert!(format!("{error:#}").contains(expected), "{label}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn auto_is_the_image_of_the_machine_config() {
+        let machine = format!(r#"{{"metadata": {{"name": "rendered-worker"}}, "spec": {{"osImageURL": "{IMAGE}"}}}}"#);
+        let tag = machine.replace(IMAGE, "quay.io/os/node:latest");
+        for (label, files, expected) in [
+            ("no config", vec![], Ok(None)),
+            ("another config", vec![("/etc/hostname", "node")], Ok(None)),
+            ("machine config", vec![(mco::MACHINE_CONFIG, machine.as_str())], Ok(Some(IMAGE))),
+            (
+                "tag",
+                vec![(mco::MACHINE_CONFIG, tag.as_str())],
+                Err(
+                    "reading osImageURL of MachineConfig rendered-worker: image \"quay.io/os/node:latest\" is not given",
+                ),
+            ),
+            (
+                "no JSON",
+                vec![(mco::MACHINE_CONFIG, "x")],
+                Err("reading /etc/ignition-machine-config-encapsulated.json"),
+            ),
+        ] {
+            let config = ignition(&files);
+            let settings =
+                Settings::read("slipstream.image=auto slipstream.source=oci:/x", Path::new("/nonexistent"), &config);
+            match (settings.and_then(|settings| settings.request(&config)), expected) {
+                (Ok(request), Ok(image)) => {
+                    assert_eq!(request.as_ref().map(|request| request.image.as_str()), image, "{label}");
+                }
+                (Err(error), Err(text)) => assert!(format!("{error:#}").contains(text), "{label}: {error:#}"),
+                (got, _) => panic!("{label}: {got:?}"),
+            }
         }
     }
 
@@ -211,9 +311,10 @@ mod tests {
             ("bad deadline", with("slipstream.deadline=soon"), "\"soon\" is not a time span"),
             ("bad policy", with("slipstream.on-failure=panic"), "on-failure=panic is not supported"),
             ("bad kernel", with("slipstream.kernel=kexec"), "kernel=kexec is not supported"),
+            ("bad reboot policy", with("slipstream.mco-reboot=no"), "mco-reboot=no is not supported"),
             ("bad debug", with("slipstream.debug=maybe"), "debug=maybe is neither yes nor no"),
         ] {
-            let result = load(&cmdline, None, None).and_then(|settings| settings.request());
+            let result = load(&cmdline, None, None).and_then(|settings| settings.request(&Ignition::default()));
             let error = format!("{:#}", result.unwrap_err());
             assert!(error.contains(expected), "{label}: {error}");
         }

@@ -48,6 +48,26 @@ impl KernelPolicy {
     }
 }
 
+/// What to do when the MCO would reboot the node even if it runs the node image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum McoReboot {
+    /// Do not pull: nothing would be saved, and the MCO would pull again.
+    #[default]
+    Skip,
+    /// Boot the node image nevertheless.
+    Pull,
+}
+
+impl McoReboot {
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        match text {
+            "skip" => Ok(Self::Skip),
+            "pull" => Ok(Self::Pull),
+            other => bail!("mco-reboot={other} is not supported: write skip or pull"),
+        }
+    }
+}
+
 /// Parse a time span as systemd writes it: numbers with units, added up. A bare number is seconds.
 pub(super) fn parse_time_span(text: &str) -> Result<Duration> {
     let bad = || format!("{text:?} is not a time span like 90s, 10min or 1h 30min");

@@ -82,6 +82,9 @@ fn start(options: &BootOptions) -> Result<Child> {
         .arg(&options.cmdline)
         .arg("--run-dir")
         .arg(&options.run_dir)
+        // Below /run, as the run directory is.
+        .arg("--ignition")
+        .arg(&options.ignition)
         .env_clear()
         .env("PATH", PATH)
         // GIO would look for a session bus and volume monitors.

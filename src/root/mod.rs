@@ -4,6 +4,7 @@
 //! [`enter`] runs the importer in the bootimage's own deployment, [`swap`] points the boot link that this boot follows
 //! at the new deployment, [`settle`] (after ostree-prepare-root) brings the running kernel's modules along.
 
+pub mod bls;
 pub mod enter;
 pub mod mount;
 pub mod settle;
