@@ -13,7 +13,7 @@ use crate::boot::BootOptions;
 use crate::check::{CheckOptions, check};
 use crate::import::{Plan, import, plan};
 use crate::oci::ImageReference;
-use crate::ostree::Repo;
+use crate::ostree::{Repo, give_back_large_blocks};
 use crate::report::{RUN_DIR, describe};
 use crate::request::files::RootFiles;
 use crate::request::ignition::IGNITION_JSON;
@@ -119,6 +119,7 @@ struct StatusCommand {
 impl Slipstream {
     /// Run the command.
     pub fn run(self) -> Result<ExitCode> {
+        give_back_large_blocks();
         match self.command {
             Command::Boot(command) => boot::boot(&command.options())?,
             Command::Pull(command) => command.run()?,

@@ -6,12 +6,14 @@
 #![allow(unsafe_code)]
 
 mod file;
+mod malloc;
 mod policy;
 mod raw;
 mod repo;
 mod sysroot;
 
 pub use file::{FileHeader, Xattrs};
+pub use malloc::give_back_large_blocks;
 pub use policy::SePolicy;
 pub use repo::{ObjectType, Repo, RepoLock};
 pub use sysroot::{Deployment, Sysroot};

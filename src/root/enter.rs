@@ -8,6 +8,8 @@
 //!
 //! Everything is mounted in a mount namespace of its own, which ends with the process: nothing stays behind.
 
+use std::fs::File;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -29,6 +31,8 @@ const INITRD: &str = "/run/slipstream/initrd";
 /// Time for the importer to end by itself after the deadline, and then to die.
 const GRACE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
+/// What the C library resolves names by.
+const RESOLVER: [&str; 2] = ["resolv.conf", "hosts"];
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Run `slipstream boot` in the deployment that `ostree=` names, until `deadline` at most.
@@ -66,10 +70,49 @@ fn build_root(options: &BootOptions, deployment: &Path) -> Result<PathBuf> {
     if base.join("tmp").symlink_metadata().is_ok_and(|tmp| tmp.is_dir()) {
         mount::tmpfs(&base.join("tmp"), "mode=1777")?;
     }
+    bring_names(options, &base).context("bringing the initramfs's resolver configuration")?;
     let initrd = base.join(INITRD.trim_start_matches('/'));
     fs::create_dir_all(&initrd).with_context(|| format!("creating {INITRD}"))?;
     mount::bind(&options.root, &initrd)?;
     Ok(base)
+}
+
+/// Let names be resolved as in the initramfs, which has the network. The deployment's own files for it are made when the
+/// system runs: they are missing, or lead to where nothing is yet.
+///
+/// A file that is missing cannot be mounted over, and an overlay would need a kernel module. So `/etc` becomes a tmpfs in
+/// which each entry of the deployment's is what it was.
+fn bring_names(options: &BootOptions, base: &Path) -> Result<()> {
+    let given: Vec<_> = RESOLVER.into_iter().filter(|name| options.root.join("etc").join(name).exists()).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let (etc, old) = (base.join("etc"), options.run_dir.join("etc"));
+    fs::create_dir_all(&old).with_context(|| format!("creating {}", old.display()))?;
+    mount::bind(&etc, &old)?;
+    mount::tmpfs(&etc, "mode=0755")?;
+    for entry in fs::read_dir(&old).context("listing /etc")? {
+        let entry = entry.context("listing /etc")?;
+        let (kind, to) = (entry.file_type().context("listing /etc")?, etc.join(entry.file_name()));
+        if given.iter().any(|name| entry.file_name() == **name) {
+            continue;
+        }
+        if kind.is_symlink() {
+            let target = fs::read_link(entry.path()).context("reading a link in /etc")?;
+            symlink(target, &to).with_context(|| format!("creating {}", to.display()))?;
+        } else if kind.is_dir() {
+            fs::create_dir(&to).with_context(|| format!("creating {}", to.display()))?;
+            mount::bind(&entry.path(), &to)?;
+        } else if kind.is_file() {
+            File::create(&to).with_context(|| format!("creating {}", to.display()))?;
+            mount::bind(&entry.path(), &to)?;
+        }
+    }
+    for name in given {
+        let text = fs::read(options.root.join("etc").join(name)).with_context(|| format!("reading /etc/{name}"))?;
+        fs::write(etc.join(name), text).with_context(|| format!("writing /etc/{name}"))?;
+    }
+    Ok(())
 }
 
 // The importer is our own program: nothing of what it says is parsed, the status file is.
