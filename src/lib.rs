@@ -8,6 +8,7 @@
 pub mod boot;
 pub mod cli;
 pub mod deploy;
+pub mod failpoint;
 pub mod import;
 pub mod oci;
 pub mod ostree;

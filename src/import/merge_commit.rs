@@ -17,6 +17,7 @@ use super::store::Store;
 use super::time::parse_rfc3339;
 use super::tree::{Dir, write_dirmeta};
 use super::writer::Writer;
+use crate::failpoint;
 use crate::oci::{Digest, ImageReference, Layer};
 use crate::ostree::SePolicy;
 use crate::source::VerifiedImage;
@@ -75,6 +76,7 @@ impl Merge<'_> {
         let moved = moved.into_iter().map(|(name, commit)| Ok((name, store.stage_ref(&commit)?)));
         let moved = moved.collect::<Result<Vec<_>>>()?;
         publisher.publish_with(&writer.finish())?;
+        failpoint::reached("merge-commit");
         for (name, staged) in moved {
             store.publish_ref(&staged, &name)?;
         }
@@ -82,6 +84,7 @@ impl Merge<'_> {
         store.sync()?;
         store.publish_ref(&image, &image_ref(reference))?;
         store.sync()?;
+        failpoint::reached("image-ref");
         Ok(commit)
     }
 

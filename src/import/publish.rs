@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::layer::Finished;
 use super::refs::layer_ref;
 use super::store::{ObjectName, Store};
+use crate::failpoint;
 use crate::oci::Digest;
 use crate::ostree::ObjectType;
 
@@ -64,6 +65,7 @@ impl<'a> Publisher<'a> {
         self.store.publish(objects().filter(|(kind, _)| *kind == ObjectType::Commit))?;
         for (finished, staged) in self.pending.drain(..).zip(refs) {
             self.store.publish_ref(&staged, &layer_ref(&finished.digest)).context("publishing a layer")?;
+            failpoint::reached("layer-ref");
         }
         self.last = Instant::now();
         Ok(())
