@@ -60,10 +60,16 @@ unit:
 differential: all
 	$(TEST_VM) differential
 
-# Real boots.
+# Real boots, and some of the states that a power cut leaves.
 .PHONY: vm
 vm: all
 	$(TEST_VM) test
+	$(TEST_VM) power-cuts --states 30 --run-every 10
+
+# What is too slow for `check`: an hour or more. The figures in docs/reliability.md.
+.PHONY: vm-full
+vm-full: deps vm
+	$(TEST_VM) power-cuts --states 1000 --run-every 20 --boots 12
 
 # The figures in docs/timing.md.
 .PHONY: timing

@@ -18,6 +18,10 @@ const MARK: u64 = 8;
 /// Sectors that are plausible: QEMU takes these.
 const SECTOR_SIZES: std::ops::RangeInclusive<u32> = 512..=1 << 16;
 
+/// Where disk.sh makes the partition that slipstream's marks go to, and what they start with (`src/failpoint.rs`).
+const MARK_OFFSET: u64 = 2 << 20;
+const MARK_TEXT: &[u8] = b"slipstream-step ";
+
 /// One request of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -58,6 +62,21 @@ impl Log {
         let mut bytes = vec![0; usize::try_from(len).context("writing too much at once")?];
         self.file.read_exact_at(&mut bytes, data).context("reading data of the log")?;
         disk.write_all_at(&bytes, offset).context("writing to the disk")
+    }
+
+    /// Steps that slipstream has marked: the entry of the mark, and the step's name.
+    pub fn marks(&self) -> Result<Vec<(usize, String)>> {
+        let mut marks = Vec::new();
+        for (at, entry) in self.entries.iter().enumerate() {
+            let Entry::Write { offset: MARK_OFFSET, len: 512, data, .. } = *entry else { continue };
+            let mut bytes = [0; 512];
+            self.file.read_exact_at(&mut bytes, data).context("reading data of the log")?;
+            if let Some(name) = bytes.strip_prefix(MARK_TEXT) {
+                let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+                marks.push((at, String::from_utf8_lossy(name).into_owned()));
+            }
+        }
+        Ok(marks)
     }
 
     /// How many bytes were written.
@@ -159,6 +178,15 @@ mod tests {
         let mut bytes = Vec::new();
         disk.read_to_end(&mut bytes).expect("the disk");
         assert_eq!((bytes[2048], bytes[2559], bytes[2560], bytes[3072], bytes[3583]), (1, 1, 0, 2, 2));
+    }
+
+    #[test]
+    fn marks_have_names() {
+        let mut mark = [0; 512];
+        mark[..20].copy_from_slice(b"slipstream-step swap");
+        let file = log(&[(4096, &[1; 512], 0), (0, &[], FLUSH), (4096, &mark, 0), (4097, &mark, 0)]);
+        let entries = parse(&file).expect("a good log");
+        assert_eq!(Log { file, entries }.marks().expect("marks"), [(2, "swap".to_owned())]);
     }
 
     #[test]

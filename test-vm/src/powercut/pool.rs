@@ -96,10 +96,10 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        if let Some(at) = &self.0 {
-            if let Err(error) = cmd::run(cmd::words("umount", ["--lazy"]).arg(at)) {
-                eprintln!("warning: {error:#}");
-            }
+        if let Some(at) = &self.0
+            && let Err(error) = cmd::run(cmd::words("umount", ["--lazy"]).arg(at))
+        {
+            eprintln!("warning: {error:#}");
         }
     }
 }

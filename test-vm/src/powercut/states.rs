@@ -4,8 +4,11 @@
 //! sector of 4 KiB is written whole or not at all. File systems rely on that: the super block of ext4 is in no journal.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 
-use super::log::Entry;
+use anyhow::Result;
+
+use super::log::{Entry, Log};
 
 /// What a disk writes at once, whatever size of sectors it shows.
 const PHYSICAL_SECTOR: u64 = 4096;
@@ -39,6 +42,17 @@ pub struct State {
     pub more: Vec<usize>,
     /// Of this one, only so many bytes.
     pub torn: Option<(usize, u64)>,
+}
+
+impl State {
+    /// Do the writes since the last flush that reached the disk.
+    pub fn apply(&self, log: &Log, disk: &File) -> Result<()> {
+        for at in &self.more {
+            let bytes = self.torn.filter(|(torn, _)| torn == at).map(|(_, bytes)| bytes);
+            log.apply(&log.entries[*at], disk, bytes)?;
+        }
+        Ok(())
+    }
 }
 
 /// Between two flushes: entries `start..end` are writes.
@@ -82,6 +96,17 @@ pub fn choose(entries: &[Entry], count: usize, seed: u64) -> Vec<State> {
         chosen.insert(any_of(entries, interval, &mut random));
     }
     chosen.into_iter().collect()
+}
+
+/// States when the entry `at` had just been asked for: what was flushed; that and all since; and that and some.
+pub fn around(entries: &[Entry], at: usize, seed: u64) -> Vec<State> {
+    let start = entries[..at].iter().rposition(|entry| *entry == Entry::Flush).map_or(0, |flush| flush + 1);
+    let mut random = Random::new(seed.wrapping_add(at as u64));
+    let more = |more: Vec<usize>| State { durable: start, more, torn: None };
+    let mut states = vec![more(Vec::new()), more((start..=at).collect())];
+    states.push(any_of(entries, Interval { start, end: at + 1 }, &mut random));
+    states.dedup();
+    states
 }
 
 /// Any state of an interval.
@@ -156,6 +181,17 @@ mod tests {
         }
         assert_eq!(states, choose(&entries, 60, 7), "the seed decides");
         assert_ne!(states, choose(&entries, 60, 8));
+    }
+
+    #[test]
+    fn states_around_an_entry_have_nothing_after_it() {
+        let entries = entries("wfwwwwf");
+        let states = around(&entries, 4, 1);
+        assert_eq!((&states[0].more[..], &states[1].more[..]), (&[][..], &[2, 3, 4][..]));
+        assert!(
+            states.iter().all(|state| state.durable == 2 && state.more.iter().all(|entry| *entry <= 4)),
+            "{states:?}"
+        );
     }
 
     #[test]

@@ -15,9 +15,12 @@ use argh::FromArgs;
 use super::check::{Expected, Step};
 use super::log::Log;
 use super::pool::{Mount, Pool};
-use super::states::{State, choose};
+use super::states::{State, around, choose};
 use super::system::System;
 use crate::cmd;
+
+/// How often the states around a step are looked at when it happens often.
+const SAME_STEP: usize = 5;
 
 /// check states of a recorded disk (power-cuts starts it)
 #[derive(FromArgs)]
@@ -41,7 +44,7 @@ pub struct Worker {
     /// kernel arguments of the recorded boot
     #[argh(option)]
     request: String,
-    /// how many states
+    /// how many states; 0: those around the marks in the log
     #[argh(option)]
     states: usize,
     /// only these, FROM:TO
@@ -87,7 +90,11 @@ struct Tally {
 /// Check all states; an error if one is bad.
 pub fn run(options: &Worker) -> Result<()> {
     let log = Log::read(&options.log)?;
-    let states = slice(choose(&log.entries, options.states, options.seed), options.slice.as_deref())?;
+    let states = match options.states {
+        0 => around_marks(&log, options.seed)?,
+        states => choose(&log.entries, states, options.seed),
+    };
+    let states = slice(states, options.slice.as_deref())?;
     let pool = Pool::new(&options.work)?;
     let base = pool.take(&options.disk, "base.img")?;
     let staging = pool.path("staging");
@@ -109,6 +116,21 @@ pub fn run(options: &Worker) -> Result<()> {
     let shop = Shop { options, pool: &pool, expected: &expected };
     let tally = shop.check_all(&log, &base, states)?;
     tally.report(options, started)
+}
+
+/// States around the marks. Of a step that happens once for each layer, some are enough.
+fn around_marks(log: &Log, seed: u64) -> Result<Vec<State>> {
+    let (mut seen, mut states) = (BTreeMap::<String, usize>::new(), Vec::new());
+    for (at, name) in log.marks()? {
+        let times = seen.entry(name).or_default();
+        *times += 1;
+        if *times <= SAME_STEP {
+            states.extend(around(&log.entries, at, seed));
+        }
+    }
+    println!("marked steps: {seen:?}");
+    ensure!(!states.is_empty(), "reading the log: no step is marked in it");
+    Ok(states)
 }
 
 /// Those from FROM to before TO.
@@ -178,10 +200,7 @@ impl Shop<'_> {
             }
             done = state.durable;
             let disk = self.pool.copy(base, &format!("{number}.img"))?;
-            for at in &state.more {
-                let bytes = state.torn.filter(|(torn, _)| torn == at).map(|(_, bytes)| bytes);
-                log.apply(&log.entries[*at], &disk, bytes)?;
-            }
+            state.apply(log, &disk)?;
             to_check.send((number, state)).map_err(|_| anyhow!("checking a state: no thread is left"))?;
         }
         Ok(())
@@ -276,6 +295,7 @@ impl Tally {
             self.runs,
             started.elapsed().as_secs_f64()
         );
+        println!("{checked} passed, {} failed", self.failed.len());
         let file = |kind: &str| {
             let slice = options.slice.as_ref().map(|slice| format!(".{slice}")).unwrap_or_default();
             options.results.with_extension(format!("{}{slice}.{kind}", options.seed))
