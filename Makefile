@@ -54,6 +54,7 @@ lint: all
 unit:
 	$(CARGO) test --locked --workspace --lib --bins
 	$(CARGO) test --locked --package slipstream --test docs --test boot --test hostile --test interrupt -- --nocapture
+	$(CARGO) test --locked --package slipstream --features failpoints --test boot -- --nocapture
 
 # The importer against ostree-ext, image by image.
 .PHONY: differential

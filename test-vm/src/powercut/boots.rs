@@ -30,7 +30,7 @@ pub fn run(images: &Images<'_>, fstype: &str, count: usize, seed: u64) -> Result
                 println!("ok {fstype}: cut at {name}, {} of what was not flushed: {answer}", describe(&log, &state));
                 passed += 1;
             }
-            Err(error) => println!("FAILED {fstype}: cut at {name}, {state:?}\n  {error:#}"),
+            Err(error) => println!("FAILED {fstype}: cut at {name}, {state}\n  {error:#}"),
         }
     }
     println!("{passed} passed, {} failed", total - passed);

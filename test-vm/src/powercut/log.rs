@@ -79,6 +79,11 @@ impl Log {
         Ok(marks)
     }
 
+    /// Have it that nothing was ever flushed.
+    pub fn forget_flushes(&mut self) {
+        self.entries.retain(|entry| *entry != Entry::Flush);
+    }
+
     /// How many bytes were written.
     pub fn bytes(&self) -> u64 {
         self.entries.iter().map(|entry| if let Entry::Write { len, .. } = entry { *len } else { 0 }).sum()
@@ -101,7 +106,7 @@ fn parse(file: &File) -> Result<Vec<Entry>> {
     let (magic, version, count) = (u64_at(&block, 0)?, u64_at(&block, 8)?, u64_at(&block, 16)?);
     ensure!(magic == MAGIC && version == VERSION, "not a log of writes: magic {magic:#x}, version {version}");
     let sector = (u64_at(&block, 24)? & 0xffff_ffff) as u32;
-    ensure!(SECTOR_SIZES.contains(&sector), "sectors of {sector} bytes");
+    ensure!(SECTOR_SIZES.contains(&sector) && sector.is_power_of_two(), "sectors of {sector} bytes");
     let sector = u64::from(sector);
     let (mut entries, mut at) = (Vec::new(), sector);
     for number in 0..count {
@@ -195,7 +200,7 @@ mod tests {
             ("magic", (0, 0), "not a log of writes"),
             ("version", (8, 9), "not a log of writes"),
             ("more entries than there are", (16, 9), "reading entry 1 of 9"),
-            ("sector size", (25, 0xff), "sectors of"),
+            ("sector size", (24, 7), "sectors of 519"),
             ("flags", (512 + 16, 0xf0), "unknown flags"),
         ] {
             let file = log(&[(0, &[0; 512], 0)]);

@@ -49,6 +49,9 @@ pub struct PowerCuts {
     /// how many disks are also booted; 0 if not given. The recorded slipstream then marks its steps, and those are cut
     #[argh(option, default = "0")]
     boots: usize,
+    /// prove that bad states are found: as if flushes had done nothing. Exit code 1 if all states are good
+    #[argh(switch)]
+    lying_disk: bool,
     /// where disks are built: memory if it is /dev/shm
     #[argh(option, default = "PathBuf::from(\"/dev/shm\")")]
     work: PathBuf,
@@ -98,6 +101,9 @@ fn replay(images: &Images<'_>, options: &PowerCuts, fstype: &str, states: usize)
         ("--results", dir.join(fstype)),
     ] {
         command.arg(option).arg(path);
+    }
+    if options.lying_disk {
+        command.arg("--lying-disk");
     }
     if let Some(slice) = &options.slice {
         command.args(["--slice", slice]);

@@ -44,6 +44,16 @@ pub struct State {
     pub torn: Option<(usize, u64)>,
 }
 
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} writes after the flush before entry {}", self.more.len(), self.durable)?;
+        match self.torn {
+            Some((entry, bytes)) => write!(f, ", of entry {entry} only {bytes} bytes"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl State {
     /// Do the writes since the last flush that reached the disk.
     pub fn apply(&self, log: &Log, disk: &File) -> Result<()> {
