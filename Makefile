@@ -55,7 +55,8 @@ lint: all
 .PHONY: unit
 unit:
 	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) test --locked --package slipstream --test docs --test mco --test boot --test hostile --test interrupt -- --nocapture
+	$(CARGO) test --locked --package slipstream --test docs --test mco --test boot --test http --test hostile --test interrupt -- --nocapture
+	$(CARGO) test --locked --package slipstream --features failpoints --test boot -- --nocapture
 
 # Pulls from real servers, in a network namespace. Needs root, and says so when it is skipped.
 .PHONY: servers
@@ -67,10 +68,16 @@ servers:
 differential: all
 	$(TEST_VM) differential
 
-# Real boots.
+# Real boots, and some of the states that a power cut leaves.
 .PHONY: vm
 vm: all
 	$(TEST_VM) test
+	$(TEST_VM) power-cuts --states 30 --run-every 10
+
+# What is too slow for `check`: an hour or more. The figures in docs/reliability.md.
+.PHONY: vm-full
+vm-full: deps vm
+	$(TEST_VM) power-cuts --states 1000 --run-every 20 --boots 12
 
 # The figures in docs/timing.md.
 .PHONY: timing

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::deploy::{self, Deployed};
+use crate::failpoint;
 use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_image, import, kernels, plan};
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
@@ -207,6 +208,7 @@ impl Story<'_> {
         };
         let started = Instant::now();
         link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
+        failpoint::reached("swap");
         self.stage("swap", started, None);
         Ok((Outcome::Swapped, None))
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::failpoint;
 use crate::import::Imported;
 use crate::oci::ImageReference;
 use crate::ostree::{Deployment, Sysroot};
@@ -68,9 +69,11 @@ pub fn deploy(
     let deployment = sysroot
         .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
         .context("deploying the node image")?;
+    failpoint::reached("deployment");
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.
     sysroot.make_default(&deployment, bootimage).context("deploying the node image")?;
+    failpoint::reached("default");
     Ok(Deployed { path: deployment.path })
 }
 

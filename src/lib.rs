@@ -9,6 +9,7 @@ pub mod boot;
 pub mod check;
 pub mod cli;
 pub mod deploy;
+pub mod failpoint;
 pub mod import;
 pub mod oci;
 pub mod ostree;

@@ -58,6 +58,8 @@ fn every_ending() {
 struct Machine {
     directory: tempfile::TempDir,
     image: String,
+    /// The step at which slipstream is to die.
+    failpoint: Option<&'static str>,
 }
 
 fn run(words: &[&str]) -> Result<String> {
@@ -71,7 +73,7 @@ impl Machine {
     fn new() -> Result<Self> {
         // tmpfs may lack user xattrs.
         let directory = tempfile::tempdir_in("/var/tmp")?;
-        let mut machine = Self { directory, image: String::new() };
+        let mut machine = Self { directory, image: String::new(), failpoint: None };
         let digest = write_image(&machine.path("node"), true)?;
         machine.image = format!("example.com/os/node@{digest}");
         let (root, tree) = (machine.path("sysroot"), machine.path("tree"));
@@ -140,6 +142,7 @@ impl Machine {
             let (option, value) = argument.split_once('=').context("no value")?;
             command.args([option, value]);
         }
+        command.envs(self.failpoint.map(|step| ("SLIPSTREAM_FAILPOINT", step)));
         let output = command.output().context("running slipstream")?;
         let status = match fs::read_to_string(self.path("run/status.json")) {
             Ok(text) => Some(serde_json::from_str(&text)?),
@@ -281,5 +284,49 @@ fn no_request(machine: &Machine) -> Result<()> {
     let (output, status) = machine.boot(&machine.options()?.swap_remove(0))?;
     ensure!(output.status.success() && status.is_none(), "{status:?}, {output:?}");
     ensure!(machine.listing()? == before, "something was written");
+    Ok(())
+}
+
+/// slipstream dies right after each of its steps, and is started again as on the next boot.
+#[cfg(feature = "failpoints")]
+#[test]
+fn killed_at_each_step() {
+    if !rustix::process::geteuid().is_root() || Command::new("ostree").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: killed boots on a directory: they need root and the program ostree");
+        return;
+    }
+    for (step, expected) in [
+        ("layer-ref", "swapped"),
+        ("merge-commit", "swapped"),
+        ("image-ref", "swapped"),
+        ("deployment", "swapped"),
+        ("default", "already-booted"),
+        ("swap", "already-booted"),
+    ] {
+        killed(step, expected).unwrap_or_else(|error| panic!("{step}: {error:#}"));
+    }
+}
+
+#[cfg(feature = "failpoints")]
+fn killed(step: &'static str, expected: &str) -> Result<()> {
+    use std::os::unix::process::ExitStatusExt;
+
+    let mut machine = Machine::new()?;
+    machine.failpoint = Some(step);
+    let (output, _) = machine.boot(&machine.request(&machine.source())?)?;
+    ensure!(output.status.signal().is_some(), "it did not die: {output:?}");
+    machine.failpoint = None;
+    let fsck =
+        || run(&["ostree", "fsck", "--quiet", &format!("--repo={}", machine.path("sysroot/ostree/repo").display())]);
+    fsck().context("after it")?;
+    let cmdline = machine.request(&machine.source())?;
+    let (output, status) = machine.boot(&cmdline)?;
+    ensure!(outcome(status.as_ref()) == expected, "{status:?}, {output:?}");
+    fsck().context("after the next run")?;
+    let options = machine.options()?;
+    ensure!(options.len() == 2, "entries: {options:?}");
+    let staged: Vec<_> = fs::read_dir(machine.path("sysroot/ostree/repo/tmp"))?.collect::<Result<_, _>>()?;
+    let ours = staged.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with("slipstream-")).count();
+    ensure!(ours == 0, "{ours} staging directories are left");
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::store::{ObjectName, Store};
 use super::time::parse_rfc3339;
 use super::tree::{Dir, write_dirmeta};
 use super::writer::Writer;
+use crate::failpoint;
 use crate::oci::{Digest, ImageReference, Layer};
 use crate::ostree::SePolicy;
 use crate::source::VerifiedImage;
@@ -122,6 +123,7 @@ impl Merged {
         let moved = self.moved.into_iter().map(|(name, commit)| Ok((name, store.stage_ref(&commit)?)));
         let moved = moved.collect::<Result<Vec<_>>>()?;
         publisher.publish_with(&self.objects)?;
+        failpoint::reached("merge-commit");
         for (name, staged) in moved {
             store.publish_ref(&staged, &name)?;
         }
@@ -129,6 +131,7 @@ impl Merged {
         store.sync()?;
         store.publish_ref(&image, &image_ref(reference))?;
         store.sync()?;
+        failpoint::reached("image-ref");
         Ok(self.commit)
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use super::layer::Finished;
 use super::refs::layer_ref;
 use super::store::{ObjectName, Store};
+use crate::failpoint;
 use crate::oci::Digest;
 use crate::ostree::ObjectType;
 
@@ -86,6 +87,7 @@ fn publish_layers(store: &Store, layers: &[Finished], others: &[ObjectName]) -> 
     store.publish(objects().filter(|(kind, _)| *kind == ObjectType::Commit))?;
     for (finished, staged) in layers.iter().zip(refs) {
         store.publish_ref(&staged, &layer_ref(&finished.digest)).context("publishing a layer")?;
+        failpoint::reached("layer-ref");
     }
     Ok(())
 }

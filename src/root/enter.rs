@@ -118,7 +118,8 @@ fn bring_names(options: &BootOptions, base: &Path) -> Result<()> {
 // The importer is our own program: nothing of what it says is parsed, the status file is.
 #[allow(clippy::disallowed_methods)]
 fn start(options: &BootOptions) -> Result<Child> {
-    Command::new(PROGRAM)
+    let mut command = Command::new(PROGRAM);
+    command
         .arg("boot")
         .args(["--sysroot", "/sysroot", "--root", INITRD])
         .arg("--cmdline")
@@ -132,9 +133,10 @@ fn start(options: &BootOptions) -> Result<Child> {
         .env("PATH", PATH)
         // GIO would look for a session bus and volume monitors.
         .env("GIO_USE_VFS", "local")
-        .stdin(Stdio::null())
-        .spawn()
-        .with_context(|| format!("starting {PROGRAM}"))
+        .stdin(Stdio::null());
+    #[cfg(feature = "failpoints")]
+    command.envs(crate::failpoint::VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+    command.spawn().with_context(|| format!("starting {PROGRAM}"))
 }
 
 fn wait(mut child: Child, until: Instant) -> Result<ExitStatus> {

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::mount;
+use crate::failpoint;
 use crate::report::{Leftover, append_failure, append_settled, read_status};
 
 /// Modules in the deployment root.
@@ -74,7 +75,9 @@ fn settle_swapped(options: &SettleOptions, run_dir: &Path, status: &Value) -> Re
         log::info!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
         leftovers = announce(options, &target, &kernel)?;
     }
-    append_settled(run_dir, started.elapsed(), &leftovers)
+    append_settled(run_dir, started.elapsed(), &leftovers)?;
+    failpoint::reached("settle");
+    Ok(())
 }
 
 /// Check that ostree-prepare-root has mounted `deployment`: it writes down device and inode.

@@ -10,7 +10,7 @@ use crate::cmd;
 use crate::lab::Lab;
 
 /// Where disk.sh puts the boot partition.
-const BOOT_OFFSET: u64 = 64 << 20;
+pub const BOOT_OFFSET: u64 = 64 << 20;
 /// The word that GRUB expands.
 const IGNITION_FIRSTBOOT: &str = "$ignition_firstboot";
 
@@ -28,7 +28,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn parse(text: &str) -> Result<Self> {
+    /// Of the text of its file.
+    pub fn parse(text: &str) -> Result<Self> {
         let mut entry = Self::default();
         for line in text.lines() {
             let (key, value) = line.split_once(' ').unwrap_or((line, ""));

@@ -17,6 +17,7 @@ mod lab;
 mod layout;
 mod node;
 mod peer;
+mod powercut;
 mod qemu;
 mod suite;
 mod timing;
@@ -50,6 +51,8 @@ enum Subcommand {
     Differential(Differential),
     Timing(Timing),
     Boot(Boot),
+    PowerCuts(powercut::PowerCuts),
+    PowerCutsWorker(powercut::Worker),
 }
 
 /// build every image that is missing
@@ -117,6 +120,10 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         bench::run(options.log_dir, bench)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Subcommand::PowerCutsWorker(worker) = &options.command {
+        powercut::work(worker)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     host::check()?;
     let lab = lab::Lab::open(options.log_dir)?;
     if let Subcommand::Differential(_) = options.command {
@@ -124,7 +131,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let images = images::Images::build(&lab, options.keep_node_image)?;
     match options.command {
-        Subcommand::Bench(_) | Subcommand::Differential(_) => {}
+        Subcommand::Bench(_) | Subcommand::Differential(_) | Subcommand::PowerCutsWorker(_) => {}
         Subcommand::Images(_) => {
             for fstype in ["ext4", "xfs"] {
                 println!("{}", images.disk(fstype)?.display());
@@ -138,6 +145,11 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         Subcommand::Demo(_) => demo::run(&images)?,
         Subcommand::Timing(timing) => timing::run(&images, timing.runs)?,
+        Subcommand::PowerCuts(power_cuts) => {
+            if !powercut::run(&images, &power_cuts)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Subcommand::Boot(boot) => demo::boot(&images, &boot.append)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -48,6 +48,8 @@ pub struct Machine<'a> {
     pub append: String,
     /// What GRUB or we put for `$ignition_firstboot`, as long as the stamp is there.
     firstboot: String,
+    /// Where the next boot's writes to the disk are logged.
+    record: Option<PathBuf>,
     boots: usize,
     _copy: tempfile::TempDir,
 }
@@ -83,6 +85,7 @@ impl<'a> Machine<'a> {
             loader,
             append: String::new(),
             firstboot: String::new(),
+            record: None,
             boots: 0,
             _copy: copy,
         })
@@ -91,6 +94,11 @@ impl<'a> Machine<'a> {
     /// Add a read-only disk.
     pub fn attach(&mut self, staging: &Path) {
         self.staging = Some(staging.to_path_buf());
+    }
+
+    /// Log what the next boot writes to the disk, and its flushes, in a new file that the tools root can see.
+    pub fn record(&mut self, log: &Path) {
+        self.record = Some(log.to_path_buf());
     }
 
     /// Make the next boot a first one: these are the arguments, and a stamp on the boot partition stands for them.
@@ -122,7 +130,11 @@ impl<'a> Machine<'a> {
         job.write_disk(self.lab, &testdata)?;
 
         let mut command = qemu(self.lab, accelerator(self.lab)?, &console);
-        command.args(drive(&self.disk, false)).args(drive(&testdata, true));
+        match self.record.take() {
+            Some(log) => command.args(recorded_drive(&self.disk, &log)?),
+            None => command.args(drive(&self.disk, false)),
+        };
+        command.args(drive(&testdata, true));
         if let Some(staging) = &self.staging {
             command.args(drive(staging, true));
         }
@@ -190,6 +202,22 @@ fn drive(path: &Path, readonly: bool) -> [String; 2] {
     // A test's disk is thrown away: what the guest syncs need not reach ours.
     let options = format!("file={},format=raw,if=virtio,cache=unsafe,readonly={readonly}", path.display());
     ["-drive".to_owned(), options]
+}
+
+/// A drive whose flushes matter to the guest, and are logged with its writes.
+fn recorded_drive(disk: &Path, log: &Path) -> Result<[String; 4]> {
+    // QEMU does not create it.
+    fs::write(log, "").with_context(|| format!("creating {}", log.display()))?;
+    let file = |role: &str, path: &Path| {
+        // The log is what survives; the host's disk need not be bothered.
+        format!("{role}.driver=file,{role}.filename={},{role}.cache.no-flush=on", path.display())
+    };
+    let node = format!(
+        "driver=blklogwrites,node-name=recorded,log-sector-size=512,{},{}",
+        file("file", disk),
+        file("log", log)
+    );
+    Ok(["-blockdev".to_owned(), node, "-device".to_owned(), "virtio-blk-pci,drive=recorded,write-cache=on".to_owned()])
 }
 
 fn base(lab: &Lab, accelerator: &str) -> Command {

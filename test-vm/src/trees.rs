@@ -124,10 +124,25 @@ pub fn kernels(lab: &Lab) -> Result<PathBuf> {
 
 /// What `make install` puts into an image, in a directory of its own.
 pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
+    installed(lab, &lab.source.join("target"))
+}
+
+/// The same with named steps that are marked on the disk (`src/failpoint.rs`).
+pub fn slipstream_with_failpoints(lab: &Lab) -> Result<PathBuf> {
+    let target = lab.source.join("target/failpoints");
+    let mut cargo = cmd::words("cargo", ["build", "--release", "--locked", "--package", "slipstream", "--bins"]);
+    cargo.args(["--features", "failpoints", "--target-dir"]).arg(&target).current_dir(&lab.source);
+    cmd::run(&mut cargo).context("building slipstream with failpoints")?;
+    installed(lab, &target)
+}
+
+fn installed(lab: &Lab, target: &Path) -> Result<PathBuf> {
     let staging = tempfile::tempdir_in(lab.cache.dir()).context("creating a staging directory")?;
     let mut destdir = OsString::from("DESTDIR=");
     destdir.push(staging.path());
-    cmd::run(cmd::words("make", ["-C"]).arg(&lab.source).arg("install").arg(destdir))
+    let mut target_dir = OsString::from("TARGET_DIR=");
+    target_dir.push(target);
+    cmd::run(cmd::words("make", ["-C"]).arg(&lab.source).arg("install").args([destdir, target_dir]))
         .context("installing slipstream (`make all` builds it)")?;
     // A change in a manual page changes no boot.
     let share = staging.path().join("usr/share");

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What must be true of a disk after every power cut.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::system::{Bootable, System, seen_by_loader};
+use super::whole::Tree;
+use crate::cmd;
+
+/// A deployment as it should be.
+pub struct Side {
+    /// What we call it.
+    name: &'static str,
+    commit: String,
+    tree: Tree,
+    origin: String,
+    /// sha256 of the kernel and of the initramfs.
+    sums: [String; 2],
+    /// Files of `/etc` that are not those of `/usr/etc`, there for a reason.
+    changed: BTreeSet<String>,
+}
+
+/// Both deployments as they should be.
+pub struct Expected {
+    bootimage: Side,
+    node: Side,
+    /// The boot link of the recorded boot, below the root.
+    link: PathBuf,
+    /// The refs in the end.
+    refs: String,
+}
+
+/// How far the machine was when the power went. Each step needs those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Nothing of ours is there.
+    Untouched,
+    /// Objects are staged.
+    Staged,
+    /// Refs of layers.
+    Layers,
+    /// The merge commit.
+    MergeCommit,
+    /// The image's ref.
+    ImageRef,
+    /// The deployment's directory.
+    Deployment,
+    /// Its origin.
+    Origin,
+    /// The node image's kernel in `/boot`.
+    Kernel,
+    /// A boot loader entry, not in use yet.
+    Entry,
+    /// The loader link is swapped.
+    LoaderLink,
+    /// The boot link of the running boot names the node image.
+    Swapped,
+    /// systemd of the node image runs.
+    RealRoot,
+}
+
+impl Step {
+    /// All of them, in order.
+    pub const ALL: [Self; 12] = [
+        Self::Untouched,
+        Self::Staged,
+        Self::Layers,
+        Self::MergeCommit,
+        Self::ImageRef,
+        Self::Deployment,
+        Self::Origin,
+        Self::Kernel,
+        Self::Entry,
+        Self::LoaderLink,
+        Self::Swapped,
+        Self::RealRoot,
+    ];
+
+    /// As the table of results has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Untouched => "untouched",
+            Self::Staged => "objects staged",
+            Self::Layers => "layer refs",
+            Self::MergeCommit => "merge commit",
+            Self::ImageRef => "image ref",
+            Self::Deployment => "deployment directory",
+            Self::Origin => "origin",
+            Self::Kernel => "kernel in /boot",
+            Self::Entry => "boot loader entry",
+            Self::LoaderLink => "loader link",
+            Self::Swapped => "swap",
+            Self::RealRoot => "real root",
+        }
+    }
+}
+
+impl Side {
+    fn of(system: &System, name: &'static str, bootable: &Bootable) -> Result<Self> {
+        let path = system.deployment(&bootable.entry)?;
+        let commit = commit_of(&path)?;
+        let tree = Tree::of_commit(&system.repo(), &commit)?;
+        let place = system.root.join(&path);
+        tree.ensure_checked_out(&place, &system.repo()).with_context(|| format!("reading the {name}"))?;
+        let changed = tree.changed_in_etc(&place)?;
+        Ok(Self { name, commit, tree, origin: origin(&place)?, sums: bootable.sums.clone(), changed })
+    }
+
+    fn describe(&self) -> String {
+        format!("{} {} ({} files, {} changed in /etc)", self.name, self.commit, self.tree.len(), self.changed.len())
+    }
+}
+
+impl Expected {
+    /// From the disk before the recorded boot, and from the one after it.
+    pub fn from(before: &System, after: &System) -> Result<Self> {
+        let first = |system: &System, name| -> Result<(Side, PathBuf)> {
+            let all = system.bootable()?;
+            let default = all.first().context("no boot loader entry")?;
+            let karg = default.entry.options.split_whitespace().find_map(|karg| karg.strip_prefix("ostree=/"));
+            Ok((Side::of(system, name, default)?, karg.context("no ostree=")?.into()))
+        };
+        let (bootimage, link) = first(before, "bootimage")?;
+        let (node, _) = first(after, "node image")?;
+        ensure!(bootimage.commit != node.commit, "reading the disk: nothing was deployed in the recorded boot");
+        Ok(Self { bootimage, node, link, refs: refs(&after.repo())? })
+    }
+
+    /// What was found.
+    pub fn describe(&self) -> String {
+        format!("{}; {}", self.bootimage.describe(), self.node.describe())
+    }
+
+    fn side(&self, commit: &str) -> Result<&Side> {
+        let side = [&self.bootimage, &self.node].into_iter().find(|side| side.commit == commit);
+        side.with_context(|| format!("{commit} is no commit of the bootimage or of the node image"))
+    }
+
+    /// What the boot loader would see on a disk that is not mounted yet.
+    pub fn check_loader(&self, disk: &Path, at: &Path) -> Result<()> {
+        let sums = [&self.bootimage.sums, &self.node.sums];
+        for bootable in seen_by_loader(disk, at)? {
+            ensure!(
+                sums.contains(&&bootable.sums),
+                "{} or {} is neither the bootimage's nor the node image's",
+                bootable.entry.linux,
+                bootable.entry.initrd
+            );
+        }
+        Ok(())
+    }
+
+    /// All that must be true of a mounted disk. The deployment that boots by default, below the root.
+    pub fn check(&self, system: &System) -> Result<PathBuf> {
+        let all = system.bootable()?;
+        for bootable in &all {
+            self.check_bootable(system, bootable).with_context(|| format!("checking {}", bootable.entry.options))?;
+        }
+        let mut fsck = cmd::words("ostree", ["fsck", "--quiet", "--repo"]);
+        cmd::run(fsck.arg(system.repo())).context("checking the repository")?;
+        let default = all.first().context("no boot loader entry")?;
+        system.deployment(&default.entry)
+    }
+
+    fn check_bootable(&self, system: &System, bootable: &Bootable) -> Result<()> {
+        let path = system.deployment(&bootable.entry)?;
+        let side = self.side(&commit_of(&path)?)?;
+        ensure!(bootable.sums == side.sums, "kernel or initramfs is not the {}'s", side.name);
+        let place = system.root.join(&path);
+        ensure!(origin(&place)? == side.origin, "the {}'s origin is {}", side.name, origin(&place)?);
+        side.tree
+            .ensure_checked_out(&place, &system.repo())
+            .with_context(|| format!("the {} is not whole", side.name))?;
+        let changed = side.tree.changed_in_etc(&place)?;
+        let more: Vec<_> = changed.difference(&side.changed).collect();
+        ensure!(more.is_empty(), "/etc of the {} is not whole: {more:?}", side.name);
+        Ok(())
+    }
+
+    /// Whether a deployment is the node image's.
+    pub fn is_node(&self, deployment: &Path) -> Result<bool> {
+        Ok(commit_of(deployment)? == self.node.commit)
+    }
+
+    /// What must be true after a further run with the same request.
+    pub fn check_finished(&self, system: &System) -> Result<()> {
+        let default = self.check(system)?;
+        ensure!(self.is_node(&default)?, "the default is {}", default.display());
+        // The link of the recorded boot may be gone after a cleanup; while it is there it has to lead somewhere.
+        let link = system.root.join(&self.link);
+        if link.symlink_metadata().is_ok() {
+            self.side(&commit_of(&system.follow(&link)?)?)?;
+        }
+        let refs = refs(&system.repo())?;
+        ensure!(refs == self.refs, "other refs than those of an undisturbed run: {refs}");
+        let left = staged(&system.repo())?;
+        ensure!(!left, "staged objects are left in the repository");
+        Ok(())
+    }
+
+    /// How far a disk is on which `default` boots.
+    pub fn step(&self, system: &System, default: &Path) -> Result<Step> {
+        let node = &self.node.commit;
+        let deploy = system.root.join(default.parent().context("a deployment without a directory")?);
+        let boot = system.root.join("boot");
+        let object = format!("ostree/repo/objects/{}/{}.commit", &node[..2], &node[2..]);
+        let there = |path: &Path| path.symlink_metadata().is_ok();
+        let link = system.follow(&system.root.join(&self.link));
+        let machine_id = deploy.join(format!("{node}.0/etc/machine-id"));
+        let steps = [
+            (Step::RealRoot, self.is_node(default)? && machine_id.metadata().is_ok_and(|stat| stat.len() > 1)),
+            (Step::Swapped, link.is_ok_and(|path| commit_of(&path).is_ok_and(|commit| commit == *node))),
+            (Step::LoaderLink, self.is_node(default)?),
+            (Step::Entry, count(&boot, |name| name.starts_with("loader."))? > 1 && self.new_entry(&boot)?),
+            (Step::Kernel, count(&boot.join("ostree"), |_| true)? > 1),
+            (Step::Origin, there(&deploy.join(format!("{node}.0.origin")))),
+            (Step::Deployment, there(&deploy.join(format!("{node}.0")))),
+            (Step::ImageRef, there(&system.repo().join("refs/heads/ostree/container/image"))),
+            (Step::MergeCommit, there(&system.root.join(object))),
+            (Step::Layers, there(&system.repo().join("refs/heads/ostree/container/blob"))),
+            (Step::Staged, staged(&system.repo())?),
+        ];
+        Ok(steps.iter().find(|(_, reached)| *reached).map_or(Step::Untouched, |(step, _)| *step))
+    }
+
+    /// Whether there is an entry for the node image, in whichever directory.
+    fn new_entry(&self, boot: &Path) -> Result<bool> {
+        for directory in ["loader.0", "loader.1"] {
+            let entries = boot.join(directory).join("entries");
+            if entries.is_dir() && count(&entries, |name| name == "ostree-2.conf")? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn count(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<usize> {
+    let mut found = 0;
+    for entry in fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))? {
+        let entry = entry.with_context(|| format!("listing {}", dir.display()))?;
+        found += usize::from(wanted(&entry.file_name().to_string_lossy()));
+    }
+    Ok(found)
+}
+
+fn staged(repo: &Path) -> Result<bool> {
+    Ok(count(&repo.join("tmp"), |name| name.starts_with("slipstream-"))? > 0)
+}
+
+fn refs(repo: &Path) -> Result<String> {
+    let mut command = cmd::words("ostree", ["refs", "--revision", "--repo"]);
+    let listing = cmd::stdout(command.arg(repo))?;
+    let mut lines: Vec<_> = listing.lines().collect();
+    lines.sort_unstable();
+    Ok(lines.join("\n"))
+}
+
+fn origin(deployment: &Path) -> Result<String> {
+    let mut path = deployment.as_os_str().to_owned();
+    path.push(".origin");
+    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// A deployment's name is its commit and a serial.
+fn commit_of(deployment: &Path) -> Result<String> {
+    let name = deployment.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match name.split_once('.') {
+        Some((commit, _)) if commit.len() == 64 => Ok(commit.to_owned()),
+        _ => bail!("{} is no deployment", deployment.display()),
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a real boot into the node image writes to its disk. It is recorded once for a disk and a node image.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cache::Inputs;
+use crate::images::Images;
+use crate::qemu::{Loader, Machine};
+use crate::suite::{job, request};
+use crate::trees::{self, Role};
+
+/// Where the staged node image is for the guest.
+const SOURCE: &str = "oci:LABEL=nodeimage:/node";
+
+/// A partition that disk.sh makes and leaves empty.
+const MARKS: &str = "/dev/disk/by-partlabel/EFI-SYSTEM";
+
+/// The kernel arguments of the recorded boot.
+pub fn request_kargs(images: &Images<'_>) -> String {
+    request(images, SOURCE)
+}
+
+/// A boot that was recorded.
+pub struct Recording {
+    /// The disk before it.
+    pub disk: PathBuf,
+    /// What was written, from the kernel to the orderly end of the first real root.
+    pub log: PathBuf,
+}
+
+/// A recorded boot of the disk with this file system. With `marked`, slipstream marks its steps in the log.
+pub fn recording(images: &Images<'_>, fstype: &str, marked: bool) -> Result<Recording> {
+    let lab = images.lab;
+    let disk = if marked {
+        let slipstream = trees::slipstream_with_failpoints(lab)?;
+        trees::disk(lab, &trees::tree(lab, Role::Bootimage, &slipstream)?, fstype)?
+    } else {
+        images.disk(fstype)?
+    };
+    let inputs = Inputs::default()
+        .text(disk.to_string_lossy())
+        .text(images.node.staging.to_string_lossy())
+        .file(&lab.own("src/powercut/record.rs"))?;
+    let dir = lab.cache.artefact(&format!("power-cut-log-{fstype}"), inputs, |dir| {
+        let mut machine = Machine::new(lab, &format!("record-{fstype}"), &disk, Loader::Direct)?;
+        machine.attach(&images.node.staging);
+        machine.append = request_kargs(images);
+        if marked {
+            machine.append.push_str(&format!(" systemd.setenv=SLIPSTREAM_MARKS={MARKS}"));
+        }
+        machine.record(&dir.join("log"));
+        let boot = machine.boot(&job(images, &["checks/demo.sh"], "", &[])?).context("recording a boot")?;
+        let outcome = boot.answer.fact("outcome")?;
+        ensure!(outcome == "swapped", "recording a boot: the outcome is {outcome}");
+        Ok(())
+    })?;
+    Ok(Recording { disk, log: dir.join("log") })
+}

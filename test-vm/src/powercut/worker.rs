@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Goes through states of a disk. It runs in the tools root, which has libostree, in a mount namespace of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use argh::FromArgs;
+
+use super::check::{Expected, Step};
+use super::log::Log;
+use super::pool::{Mount, Pool};
+use super::states::{State, around, choose};
+use super::system::System;
+use crate::cmd;
+
+/// How often the states around a step are looked at when it happens often.
+const SAME_STEP: usize = 5;
+
+/// check states of a recorded disk (power-cuts starts it)
+#[derive(FromArgs)]
+#[argh(subcommand, name = "power-cuts-worker")]
+pub struct Worker {
+    /// the disk before the recorded boot
+    #[argh(option)]
+    disk: PathBuf,
+    /// the log of the recorded boot
+    #[argh(option)]
+    log: PathBuf,
+    /// file system of the root
+    #[argh(option)]
+    fstype: String,
+    /// the file system with the node image
+    #[argh(option)]
+    staging: PathBuf,
+    /// slipstream
+    #[argh(option)]
+    program: PathBuf,
+    /// kernel arguments of the recorded boot
+    #[argh(option)]
+    request: String,
+    /// how many states; 0: those around the marks in the log
+    #[argh(option)]
+    states: usize,
+    /// only these, FROM:TO
+    #[argh(option)]
+    slice: Option<String>,
+    /// which states
+    #[argh(option)]
+    seed: u64,
+    /// every so many states a further run
+    #[argh(option)]
+    run_every: usize,
+    /// as if flushes had done nothing; then states must be bad
+    #[argh(switch)]
+    lying_disk: bool,
+    /// where there is memory
+    #[argh(option)]
+    work: PathBuf,
+    /// where failures are written down, and how far the disk was in every state
+    #[argh(option)]
+    results: PathBuf,
+}
+
+/// What one state came to.
+struct Outcome {
+    number: usize,
+    state: State,
+    result: Result<Seen>,
+}
+
+/// Of a state that is good.
+struct Seen {
+    step: Step,
+    /// What a further run said that it did.
+    run: Option<String>,
+}
+
+/// What has been counted.
+#[derive(Default)]
+struct Tally {
+    steps: BTreeMap<Step, usize>,
+    runs: BTreeMap<String, usize>,
+    failed: Vec<String>,
+    lines: String,
+}
+
+/// Check all states; an error if one is bad.
+pub fn run(options: &Worker) -> Result<()> {
+    let mut log = Log::read(&options.log)?;
+    if options.lying_disk {
+        log.forget_flushes();
+    }
+    let states = match options.states {
+        0 => around_marks(&log, options.seed)?,
+        states => choose(&log.entries, states, options.seed),
+    };
+    let states = slice(states, options.slice.as_deref())?;
+    let pool = Pool::new(&options.work)?;
+    let base = pool.take(&options.disk, "base.img")?;
+    let staging = pool.path("staging");
+    fs::create_dir(&staging).context("creating a mount point")?;
+    let size = options.staging.metadata().context("reading the size of the staging disk")?.len();
+    let _staged = Mount::new(&options.staging, (0, size), "ext4", ",ro", &staging)?;
+    let expected = expect(options, &log, &pool, &base)?;
+    println!(
+        "{}: {} requests, {} flushes, {} MiB written; {} states, seed {}",
+        options.fstype,
+        log.entries.len(),
+        log.flushes(),
+        log.bytes() >> 20,
+        states.len(),
+        options.seed
+    );
+    println!("{}: {}", options.fstype, expected.describe());
+    let started = Instant::now();
+    let shop = Shop { options, pool: &pool, expected: &expected };
+    let tally = shop.check_all(&log, &base, states)?;
+    tally.report(options, started)
+}
+
+/// States around the marks. Of a step that happens once for each layer, some are enough.
+fn around_marks(log: &Log, seed: u64) -> Result<Vec<State>> {
+    let (mut seen, mut states) = (BTreeMap::<String, usize>::new(), Vec::new());
+    for (at, name) in log.marks()? {
+        let times = seen.entry(name).or_default();
+        *times += 1;
+        if *times <= SAME_STEP {
+            states.extend(around(&log.entries, at, seed));
+        }
+    }
+    println!("marked steps: {seen:?}");
+    ensure!(!states.is_empty(), "reading the log: no step is marked in it");
+    Ok(states)
+}
+
+/// Those from FROM to before TO.
+fn slice(states: Vec<State>, range: Option<&str>) -> Result<Vec<State>> {
+    let Some(range) = range else { return Ok(states) };
+    let reading = || format!("reading --slice {range}");
+    let (from, to) = range.split_once(':').with_context(reading)?;
+    let (from, to): (usize, usize) = (from.parse().with_context(reading)?, to.parse().with_context(reading)?);
+    Ok(states.into_iter().skip(from).take(to.saturating_sub(from)).collect())
+}
+
+/// The disk before and after the recorded boot.
+fn expect(options: &Worker, log: &Log, pool: &Pool, base: &File) -> Result<Expected> {
+    let last = pool.copy(base, "last.img")?;
+    pool.copy(base, "first.img")?;
+    for entry in &log.entries {
+        log.apply(entry, &last, None)?;
+    }
+    let mount = |name: &str| System::mount(&pool.disk(&format!("{name}.img")), &options.fstype, &pool.path(name));
+    let (first, last) = (mount("first")?, mount("last")?);
+    let expected = Expected::from(&first, &last).context("reading the recorded disk")?;
+    first.end()?;
+    last.end()?;
+    pool.remove("first.img")?;
+    pool.remove("last.img")?;
+    Ok(expected)
+}
+
+struct Shop<'a> {
+    options: &'a Worker,
+    pool: &'a Pool,
+    expected: &'a Expected,
+}
+
+impl Shop<'_> {
+    /// Build the states one after the other; as many are checked at the same time as there are processors.
+    fn check_all(&self, log: &Log, base: &File, states: Vec<State>) -> Result<Tally> {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let (to_check, jobs) = sync_channel::<(usize, State)>(threads);
+        let (to_count, outcomes) = sync_channel(threads);
+        let jobs = Arc::new(Mutex::new(jobs));
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                let (jobs, to_count) = (Arc::clone(&jobs), to_count.clone());
+                scope.spawn(move || self.checker(&jobs, &to_count));
+            }
+            drop(to_count);
+            let total = states.len();
+            let counter = scope.spawn(move || Tally::collect(outcomes, total));
+            let built = self.build_all(log, base, states, to_check);
+            let tally = counter.join().map_err(|_| anyhow!("counting the results: the thread panicked"))?;
+            built.map(|()| tally)
+        })
+    }
+
+    fn build_all(
+        &self,
+        log: &Log,
+        base: &File,
+        states: Vec<State>,
+        to_check: SyncSender<(usize, State)>,
+    ) -> Result<()> {
+        let mut done = 0;
+        for (number, state) in states.into_iter().enumerate() {
+            for entry in &log.entries[done..state.durable] {
+                log.apply(entry, base, None)?;
+            }
+            done = state.durable;
+            let disk = self.pool.copy(base, &format!("{number}.img"))?;
+            state.apply(log, &disk)?;
+            to_check.send((number, state)).map_err(|_| anyhow!("checking a state: no thread is left"))?;
+        }
+        Ok(())
+    }
+
+    fn checker(&self, jobs: &Mutex<Receiver<(usize, State)>>, to_count: &SyncSender<Outcome>) {
+        loop {
+            let next = jobs.lock().map(|jobs| jobs.recv());
+            let Ok(Ok((number, state))) = next else { return };
+            let result = self.check(number).and_then(|seen| self.pool.remove(&format!("{number}.img")).map(|()| seen));
+            if to_count.send(Outcome { number, state, result }).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn check(&self, number: usize) -> Result<Seen> {
+        let (disk, at) = (self.pool.disk(&format!("{number}.img")), self.pool.path(&format!("at-{number}")));
+        self.expected.check_loader(&disk, &at).context("as the boot loader reads it")?;
+        let system = System::mount(&disk, &self.options.fstype, &at)?;
+        let default = self.expected.check(&system)?;
+        let step = self.expected.step(&system, &default)?;
+        let run = if number.is_multiple_of(self.options.run_every) {
+            Some(self.run_again(&system, &at, &default).with_context(|| format!("a further run, after {step:?}"))?)
+        } else {
+            None
+        };
+        system.end()?;
+        fs::remove_dir_all(&at).with_context(|| format!("removing {}", at.display()))?;
+        Ok(Seen { step, run })
+    }
+
+    /// What the next boot with the same request does. Returns the outcome that it reports.
+    fn run_again(&self, system: &System, at: &Path, default: &Path) -> Result<String> {
+        let options = system.default_options()?;
+        let (run, cmdline) = (at.join("run"), at.join("cmdline"));
+        fs::create_dir(&run).context("creating the run directory")?;
+        let source = format!("slipstream.source=oci:{}", self.pool.path("staging/node").display());
+        let image = self.options.request.split_whitespace().find(|karg| karg.starts_with("slipstream.image="));
+        let text = format!("{} {} {source}\n", options, image.context("the request names no image")?);
+        fs::write(&cmdline, text).context("writing the command line")?;
+        let mut command = cmd::words(&self.options.program.to_string_lossy(), ["boot"]);
+        command.arg("--sysroot").arg(&system.root).arg("--cmdline").arg(&cmdline);
+        command.arg("--run-dir").arg(&run).arg("--root").arg(&run);
+        cmd::run(&mut command)?;
+        let status = fs::read(run.join("status.json")).context("reading the status")?;
+        let status: serde_json::Value = serde_json::from_slice(&status).context("parsing the status")?;
+        let outcome = status["outcome"].as_str().context("reading the outcome")?.to_owned();
+        let wanted = if self.expected.is_node(default)? { "already-booted" } else { "swapped" };
+        ensure!(outcome == wanted, "the outcome is {outcome} instead of {wanted}: {}", status["reason"]);
+        self.expected.check_finished(system).context("after it")?;
+        Ok(outcome)
+    }
+}
+
+impl Tally {
+    fn collect(outcomes: Receiver<Outcome>, total: usize) -> Self {
+        let (mut tally, started) = (Self::default(), Instant::now());
+        for (done, Outcome { number, state, result }) in outcomes.into_iter().enumerate() {
+            match result {
+                Ok(Seen { step, run }) => {
+                    *tally.steps.entry(step).or_default() += 1;
+                    tally.lines.push_str(&format!("{number}\t{}\t{:?}\n", state.durable, step));
+                    if let Some(run) = run {
+                        *tally.runs.entry(run).or_default() += 1;
+                    }
+                }
+                Err(error) => {
+                    let text = format!("state {number}, {state}: {error:#}");
+                    println!("FAILED {text}");
+                    tally.failed.push(text);
+                }
+            }
+            if (done + 1).is_multiple_of(100) {
+                println!("{} of {total} states after {:.0} s", done + 1, started.elapsed().as_secs_f64());
+            }
+        }
+        tally
+    }
+
+    fn report(&self, options: &Worker, started: Instant) -> Result<()> {
+        let checked = self.steps.values().sum::<usize>();
+        let mut text = String::new();
+        for step in Step::ALL {
+            text.push_str(&format!("| {} | {} |\n", step.name(), self.steps.get(&step).copied().unwrap_or_default()));
+        }
+        print!("{text}");
+        println!(
+            "{}: {checked} states are good, {} are not; further runs: {:?}; {:.0} s",
+            options.fstype,
+            self.failed.len(),
+            self.runs,
+            started.elapsed().as_secs_f64()
+        );
+        println!("{checked} passed, {} failed", self.failed.len());
+        let file = |kind: &str| {
+            let slice = options.slice.as_ref().map(|slice| format!(".{slice}")).unwrap_or_default();
+            options.results.with_extension(format!("{}{slice}.{kind}", options.seed))
+        };
+        fs::write(file("failed"), self.failed.join("\n")).context("writing the failures")?;
+        fs::write(file("states"), &self.lines).context("writing the states")?;
+        if options.lying_disk {
+            ensure!(
+                !self.failed.is_empty(),
+                "checking states of a disk that lies: all are good, so the checks see nothing"
+            );
+            return Ok(());
+        }
+        ensure!(self.failed.is_empty(), "checking states of {}: {} are bad", options.fstype, self.failed.len());
+        Ok(())
+    }
+}
