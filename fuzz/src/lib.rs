@@ -8,12 +8,14 @@ mod configs;
 mod documents;
 mod layers;
 mod requests;
+mod web;
 
 pub use configs::containers;
 pub use documents::{manifest_config, reference};
 pub use import::targets::{derived, gvariant, objects};
 pub use layers::{layer_stream, tar};
 pub use requests::{boot_link, ignition, kargs, keyfile, machine_config};
+pub use web::web;
 
 /// The modules of slipstream that its private ones, included here and in [`requests`], know as `crate::…`.
 mod oci {
