@@ -5,6 +5,7 @@
 //! in the bootimage's deployment, where libostree is, and watches the clock. Whatever happens to `boot`, `launch`
 //! leaves a status file and lets the boot go on, unless the request says otherwise.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Stat
 use crate::request::files::{Files, RootFiles};
 use crate::request::ignition::{Ignition, IgnitionFiles};
 use crate::request::mco::{self, Decision};
-use crate::request::{KernelPolicy, McoReboot, OnFailure, Request, Settings, kargs};
+use crate::request::{KernelPolicy, MIN_BOOTIMAGE, McoReboot, OnFailure, Request, Settings, kargs};
 use crate::root::enter::run_in_bootimage;
 use crate::root::swap::BootLink;
 use crate::root::writable::{BootPartition, WritableRoot};
@@ -203,7 +204,10 @@ impl Story<'_> {
             Ok(Err(ending)) => return Ok(ending),
             Err(error) => {
                 self.give_up(&sysroot, &repo);
-                return Err(error);
+                return match error.downcast::<Refused>() {
+                    Ok(Refused(reason)) => Ok((Outcome::Skipped, Some(reason))),
+                    Err(error) => Err(error),
+                };
             }
         };
         let started = Instant::now();
@@ -292,6 +296,8 @@ impl Story<'_> {
             self.status.endpoints.extend(log.entries());
             match result {
                 Ok(imported) => return Ok(imported),
+                // The image is the same from everywhere.
+                Err(error) if error.is::<Refused>() => return Err(error),
                 Err(error) => {
                     if let Some(earlier) = last.replace(error) {
                         log::warn!("{earlier:#}");
@@ -321,6 +327,9 @@ impl Story<'_> {
         node.manifest_digest = Some(verified.manifest.digest.to_string());
         node.version = verified.config.version().map(str::to_owned);
         self.stage("source", started, None);
+        let own = self.status.bootimage.as_ref().and_then(|bootimage| bootimage.version.as_deref());
+        let oldest = verified.config.label(MIN_BOOTIMAGE);
+        self.request.skew.allows(own, verified.config.version(), oldest).map_err(Refused)?;
         self.import_verified(repo, &verified)
     }
 
@@ -362,6 +371,18 @@ fn mco_reason(decision: &Decision) -> String {
 fn force_file(options: &BootOptions, ignition: &Ignition) -> bool {
     options.run_dir.with_file_name(MCO_FORCE).exists() || ignition.has_file(&format!("/etc/{MCO_FORCE}"))
 }
+
+/// A policy says no, and no other source would change that.
+#[derive(Debug)]
+struct Refused(String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Remove what a run that came to nothing has left. That this fails must not hide why the run failed.
 fn clean_up(repo: &Repo, request: &Request) {

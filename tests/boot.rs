@@ -38,6 +38,7 @@ fn every_ending() {
         ("swapped, then already booted", swapped as fn(&Machine) -> Result<()>),
         ("a deliberate boot of the bootimage", deliberate),
         ("kernel=same", same_kernel),
+        ("too far apart", skewed),
         ("no source has it", failed),
         ("the second source has it", second_source),
         ("another bootable image is not for us", not_bootable),
@@ -74,7 +75,7 @@ impl Machine {
         // tmpfs may lack user xattrs.
         let directory = tempfile::tempdir_in("/var/tmp")?;
         let mut machine = Self { directory, image: String::new(), failpoint: None };
-        let digest = write_image(&machine.path("node"), true)?;
+        let digest = write_image(&machine.path("node"), |_| {})?;
         machine.image = format!("example.com/os/node@{digest}");
         let (root, tree) = (machine.path("sysroot"), machine.path("tree"));
         fs::create_dir(&root)?;
@@ -178,16 +179,14 @@ impl Machine {
 }
 
 /// A node image without an ostree base: one layer with all that a deployment needs.
-fn write_image(dir: &Path, bootable: bool) -> Result<String> {
+fn write_image(dir: &Path, label: impl FnOnce(&mut Value)) -> Result<String> {
     let mut tar = Layer::new();
     tar.dir("usr").dir("etc");
     tar.file(&format!("usr/lib/modules/{NEW_KERNEL}/vmlinuz"), "new kernel");
     tar.file(&format!("usr/lib/modules/{NEW_KERNEL}/initramfs.img"), "new initramfs");
     tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").file("etc/conf", "of the node image\n").dir("var");
     let mut image = layout::Image::plain();
-    if !bootable {
-        image.config["config"]["Labels"] = serde_json::json!({});
-    }
+    label(&mut image.config["config"]["Labels"]);
     image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
     image.write(dir)
 }
@@ -245,6 +244,40 @@ fn same_kernel(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
+/// Decided from the manifest and the config: no layer is there to be read.
+fn skewed(machine: &Machine) -> Result<()> {
+    let refs = machine.refs()?;
+    for (label, version, oldest, karg, expected) in [
+        ("minor", "41.2.3", None, "slipstream.skew=minor", "skew=minor, the bootimage is 41.1 and the node image 41.2"),
+        ("major", "42.1.0", None, "slipstream.skew=major", "skew=major, the bootimage is 41.1 and the node image 42.1"),
+        ("too old", "41.1.0", None, "slipstream.skew=41.5..", "skew=41.5.., and the bootimage is 41.1"),
+        ("the image's own demand", "41.1.0", Some("41.3"), "", "the node image asks for a bootimage of 41.3 or later"),
+    ] {
+        let digest = write_image(&machine.path(label), |labels| {
+            labels["org.opencontainers.image.version"] = version.into();
+            if let Some(oldest) = oldest {
+                labels["slipstream.min-bootimage"] = oldest.into();
+            }
+        })?;
+        let layout = machine.path(label);
+        let manifest = fs::read(layout.join("blobs/sha256").join(digest.trim_start_matches("sha256:")))?;
+        let manifest: Value = serde_json::from_slice(&manifest)?;
+        let layer = manifest["layers"][0]["digest"].as_str().context("no layer")?;
+        fs::remove_file(layout.join("blobs/sha256").join(layer.trim_start_matches("sha256:")))?;
+        let default = machine.options()?.swap_remove(0);
+        let cmdline = format!(
+            "{default} slipstream.image=example.com/os/node@{digest} \"slipstream.source=oci:{}\" {karg}",
+            layout.display()
+        );
+        let (output, status) = machine.boot(&cmdline)?;
+        ensure!(outcome(status.as_ref()) == "skipped" && output.status.success(), "{label}: {status:?}, {output:?}");
+        let reason = status.map(|status| status["reason"].to_string()).unwrap_or_default();
+        ensure!(reason.contains(expected), "{label}: {reason}");
+        ensure!(machine.refs()? == refs && machine.options()?.len() == 1, "{label}: something is left");
+    }
+    Ok(())
+}
+
 fn failed(machine: &Machine) -> Result<()> {
     let refs = machine.refs()?;
     let cmdline = machine.request("slipstream.source=oci:/nonexistent")?;
@@ -269,7 +302,7 @@ fn second_source(machine: &Machine) -> Result<()> {
 }
 
 fn not_bootable(machine: &Machine) -> Result<()> {
-    let digest = write_image(&machine.path("plain"), false)?;
+    let digest = write_image(&machine.path("plain"), |labels| *labels = serde_json::json!({}))?;
     let default = machine.options()?.swap_remove(0);
     let source = machine.path("plain").display().to_string();
     let cmdline = format!("{default} slipstream.image=example.com/os/plain@{digest} slipstream.source=oci:{source}");

@@ -14,6 +14,8 @@ pub enum Key {
     Source,
     /// What to do about another kernel.
     Kernel,
+    /// How far apart bootimage and node image may be.
+    Skew,
     /// What to do when the MCO would reboot all the same.
     McoReboot,
     /// What to do on a failure.
@@ -25,7 +27,7 @@ pub enum Key {
 }
 
 /// Every key with its name, its values (the first is the default) and its meaning.
-pub const KEYS: [(Key, &str, &str, &str); 7] = [
+pub const KEYS: [(Key, &str, &str, &str); 8] = [
     (
         Key::Image,
         "image",
@@ -37,8 +39,8 @@ pub const KEYS: [(Key, &str, &str, &str); 7] = [
         Key::Source,
         "source",
         "`registry`; `oci:[DEV:]/dir`; `oci-archive:[DEV:]/file`; `https://host/dir`; `http://host/dir`",
-        "Where the image's bytes are: its registry or a mirror; or an OCI layout. May be given several times; sources are tried in order. `DEV` is `LABEL=x`, \
-         `UUID=x`, `PARTLABEL=x` or a path below `/dev`; it is mounted read-only.",
+        "Where the image's bytes are: its registry or a mirror; or an OCI layout. May be given several times; \
+         sources are tried in order. `DEV` is `LABEL=x`, `UUID=x`, `PARTLABEL=x` or a path below `/dev`; it is mounted read-only.",
     ),
     (
         Key::Kernel,
@@ -47,10 +49,18 @@ pub const KEYS: [(Key, &str, &str, &str); 7] = [
         "When the running kernel is not the node image's: keep it together with its modules; or do not swap.",
     ),
     (
+        Key::Skew,
+        "skew",
+        "`any`; `minor`; `major`; `N.M..`",
+        "How far the bootimage's version may be from the node image's: as far as it is; the same minor, or the same major \
+         version; or a bootimage of version N.M or later. Beyond that nothing is done.",
+    ),
+    (
         Key::McoReboot,
         "mco-reboot",
         "`skip`; `pull`",
-        "When OpenShift's MCO would reboot the node all the same: leave the image to it; or boot the node image nevertheless.",
+        "When OpenShift's MCO would reboot the node all the same: leave the image to it; or boot the node image \
+         nevertheless.",
     ),
     (
         Key::OnFailure,

@@ -13,6 +13,7 @@ mod keyfile;
 mod keys;
 pub mod mco;
 mod policy;
+mod skew;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use keys::{KEYS, Key};
 pub use policy::{KernelPolicy, McoReboot, OnFailure};
+pub use skew::{MIN_BOOTIMAGE, SkewPolicy};
 
 use self::ignition::Ignition;
 use self::mco::MachineConfig;
@@ -111,6 +113,7 @@ impl Settings {
     pub fn request(&self, ignition: &Ignition) -> Result<Option<Request>> {
         let on_failure = self.on_failure()?;
         let kernel = self.one(Key::Kernel).map(KernelPolicy::parse).transpose()?.unwrap_or_default();
+        let skew = self.one(Key::Skew).map(SkewPolicy::parse).transpose()?.unwrap_or_default();
         let mco_reboot = self.one(Key::McoReboot).map(McoReboot::parse).transpose()?.unwrap_or_default();
         let deadline = self.one(Key::Deadline).map(policy::parse_time_span).transpose()?.unwrap_or(DEFAULT_DEADLINE);
         let debug = self.debug()?;
@@ -129,7 +132,7 @@ impl Settings {
             (text, _) => ImageReference::parse(text)?,
         };
         let sources = if sources.is_empty() { vec![SourceSpec::Registry] } else { sources };
-        Ok(Some(Request { image, sources, kernel, mco_reboot, machine, on_failure, deadline, debug }))
+        Ok(Some(Request { image, sources, kernel, skew, mco_reboot, machine, on_failure, deadline, debug }))
     }
 
     /// Why there is no request, in words.
@@ -159,6 +162,8 @@ pub struct Request {
     pub sources: Vec<SourceSpec>,
     /// What to do when the node image has another kernel.
     pub kernel: KernelPolicy,
+    /// How far apart bootimage and node image may be.
+    pub skew: SkewPolicy,
     /// What to do when the MCO would reboot all the same.
     pub mco_reboot: McoReboot,
     /// The MachineConfig of the node, on the first boot of a node of OpenShift.
@@ -310,6 +315,7 @@ mod tests {
             ("bad source", with("slipstream.source=ftp://x"), "source \"ftp://x\" is not supported"),
             ("bad deadline", with("slipstream.deadline=soon"), "\"soon\" is not a time span"),
             ("bad policy", with("slipstream.on-failure=panic"), "on-failure=panic is not supported"),
+            ("bad skew", with("slipstream.skew=patch"), "skew=patch is not supported"),
             ("bad kernel", with("slipstream.kernel=kexec"), "kernel=kexec is not supported"),
             ("bad reboot policy", with("slipstream.mco-reboot=no"), "mco-reboot=no is not supported"),
             ("bad debug", with("slipstream.debug=maybe"), "debug=maybe is neither yes nor no"),
