@@ -29,7 +29,7 @@ mod stream {
 }
 
 /// The importer's parsers and what they write to. Most of what else is in these files is not used.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../src/import"]
 mod import {
     mod chunk;
