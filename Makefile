@@ -27,6 +27,7 @@ install:
 	install -D -m 0755 -t $(DRACUT_DIR) dracut/50slipstream/module-setup.sh
 	install -D -m 0644 -t $(DRACUT_DIR) dracut/50slipstream/*.service
 	install -D -m 0644 -t $(MAN_DIR) docs/man/*.8
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/catalog systemd/slipstream.catalog
 
 # Builds disks and images and boots them: the first boot ends on the node image.
 .PHONY: demo
@@ -51,6 +52,7 @@ lint: all
 	cp -r $(TARGET_DIR)/lint/usr/lib/dracut/modules.d/50slipstream $(TARGET_DIR)/lint/etc/systemd/system
 	systemd-analyze verify --root=$(TARGET_DIR)/lint --recursive-errors=no --man=no \
 		slipstream.service slipstream-emergency.service slipstream-settle.service
+	journalctl --quiet --root=$(TARGET_DIR)/lint --update-catalog
 
 .PHONY: unit
 unit:

@@ -149,6 +149,10 @@ fn every_command_and_option_is_documented() {
     for (path, text) in [(MAN, read(MAN)), (USAGE, usage)] {
         assert!(text.contains(MESSAGE_ID), "{path} has another MESSAGE_ID");
     }
+    assert!(
+        read("systemd/slipstream.catalog").contains(&format!("-- {MESSAGE_ID}\n")),
+        "the catalog has another MESSAGE_ID"
+    );
 }
 
 /// A status with every key and every field.

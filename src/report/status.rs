@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use super::log_lines::shorten;
+use super::metrics::{METRICS_FILE, metrics};
 use super::{VERSION, send_event};
 use crate::request::Settings;
 use crate::request::mco::Decision;
@@ -34,6 +35,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Swapped, Self::AlreadyBooted, Self::Skipped, Self::Failed];
+
     /// The word in the status file.
     pub fn name(self) -> &'static str {
         match self {
@@ -45,7 +49,7 @@ impl Outcome {
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::Swapped, Self::AlreadyBooted, Self::Skipped, Self::Failed].into_iter().find(|o| o.name() == name)
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 }
 
@@ -270,12 +274,18 @@ pub fn append_failure(run_dir: &Path, reason: &str) -> Result<()> {
     Ok(())
 }
 
-/// Replace the status file.
+/// Replace the status file, and the metrics made of it.
 fn write_json(run_dir: &Path, status: &Value) -> Result<()> {
-    let name = run_dir.join(STATUS_FILE);
-    let temporary = run_dir.join(".status.json.new");
     let mut text = serde_json::to_string_pretty(status).context("writing the status as JSON")?;
     text.push('\n');
+    replace(run_dir, STATUS_FILE, &text)?;
+    replace(run_dir, METRICS_FILE, &metrics(status))
+}
+
+/// Write a file of the run directory, whole or not at all.
+fn replace(run_dir: &Path, name: &str, text: &str) -> Result<()> {
+    let path = run_dir.join(name);
+    let temporary = run_dir.join(format!(".{name}.new"));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -284,7 +294,7 @@ fn write_json(run_dir: &Path, status: &Value) -> Result<()> {
         .open(&temporary)
         .with_context(|| format!("creating {}", temporary.display()))?;
     file.write_all(text.as_bytes()).with_context(|| format!("writing {}", temporary.display()))?;
-    fs::rename(&temporary, &name).with_context(|| format!("renaming to {}", name.display()))
+    fs::rename(&temporary, &path).with_context(|| format!("renaming to {}", path.display()))
 }
 
 /// Read the status file; `None` if there is none.
@@ -376,6 +386,6 @@ mod tests {
         ] {
             assert!(told.lines().any(|found| found == line), "{line:?} is not in\n{told}");
         }
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "the status and its metrics, no temporary file");
     }
 }
