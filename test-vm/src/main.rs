@@ -3,6 +3,7 @@
 // This program is made of other programs.
 #![allow(clippy::disallowed_methods)]
 
+mod auto;
 mod bench;
 mod bls;
 mod cache;
@@ -12,12 +13,14 @@ mod demo;
 mod differential;
 mod guest;
 mod host;
+mod ignition;
 mod images;
 mod lab;
 mod layout;
 mod node;
 mod peer;
 mod qemu;
+mod registry;
 mod suite;
 mod timing;
 mod trees;
