@@ -3,6 +3,7 @@
 // This program is made of other programs.
 #![allow(clippy::disallowed_methods)]
 
+mod auto;
 mod bench;
 mod bls;
 mod cache;
@@ -12,6 +13,7 @@ mod demo;
 mod differential;
 mod guest;
 mod host;
+mod ignition;
 mod images;
 mod lab;
 mod layout;
@@ -19,6 +21,7 @@ mod node;
 mod peer;
 mod powercut;
 mod qemu;
+mod registry;
 mod suite;
 mod timing;
 mod trees;

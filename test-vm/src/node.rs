@@ -30,6 +30,8 @@ pub struct NodeImage {
     pub reference: String,
     /// `uname -r` of its kernel.
     pub kernel: String,
+    /// How many layers it has.
+    pub layers: u64,
 }
 
 /// Build what is missing of it.
@@ -58,6 +60,7 @@ impl NodeImage {
             damaged: dir.join("damaged.img"),
             reference: text("image")?,
             kernel: text("kernel")?,
+            layers: facts["layers"].as_u64().context("reading layers from node.json")?,
         })
     }
 

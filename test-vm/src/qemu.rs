@@ -43,6 +43,10 @@ pub struct Machine<'a> {
     dir: PathBuf,
     disk: PathBuf,
     staging: Option<PathBuf>,
+    /// A network card, and what is behind it.
+    network: Vec<String>,
+    /// In place of the one that the BLS entry names, with [`Loader::Direct`].
+    pub initramfs: Option<PathBuf>,
     loader: Loader,
     /// Arguments of every boot beside those of the BLS entry, with [`Loader::Direct`].
     pub append: String,
@@ -82,6 +86,8 @@ impl<'a> Machine<'a> {
             dir,
             disk: path,
             staging: None,
+            network: Vec::new(),
+            initramfs: None,
             loader,
             append: String::new(),
             firstboot: String::new(),
@@ -99,6 +105,18 @@ impl<'a> Machine<'a> {
     /// Log what the next boot writes to the disk, and its flushes, in a new file that the tools root can see.
     pub fn record(&mut self, log: &Path) {
         self.record = Some(log.to_path_buf());
+    }
+
+    /// Connect it with QEMU's user network, where DHCP works, and give it this Ignition config.
+    pub fn connect(&mut self, ignition: &str) -> Result<()> {
+        // Not among the logs: it holds a password.
+        let path = self.disk.with_file_name("config.ign");
+        fs::write(&path, ignition).context("writing the Ignition config")?;
+        let config = format!("name=opt/com.coreos/config,file={}", path.display());
+        // It boots from no network: it needs no firmware.
+        let card = "virtio-net-pci,netdev=net0,romfile=";
+        self.network = ["-netdev", "user,id=net0", "-device", card, "-fw_cfg", &config].map(str::to_owned).to_vec();
+        Ok(())
     }
 
     /// Make the next boot a first one: these are the arguments, and a stamp on the boot partition stands for them.
@@ -138,7 +156,7 @@ impl<'a> Machine<'a> {
         if let Some(staging) = &self.staging {
             command.args(drive(staging, true));
         }
-        command.args(["-device", "virtio-serial"]);
+        command.args(&self.network).args(["-device", "virtio-serial"]);
         for (name, path) in [("vmtest", &results), ("vmjournal", &journal)] {
             command.args(["-chardev", &format!("file,id={name},path={}", path.display())]);
             command.args(["-device", &format!("virtserialport,chardev={name},name={name}")]);
@@ -146,7 +164,10 @@ impl<'a> Machine<'a> {
         if self.loader == Loader::Direct {
             let entry = self.boot_partition().default_entry()?;
             let kernel = self.boot_partition().dump(&entry.linux, &self.disk.with_file_name("vmlinuz"))?;
-            let initrd = self.boot_partition().dump(&entry.initrd, &self.disk.with_file_name("initrd"))?;
+            let initrd = match &self.initramfs {
+                Some(path) => path.clone(),
+                None => self.boot_partition().dump(&entry.initrd, &self.disk.with_file_name("initrd"))?,
+            };
             let cmdline = format!("{} {TEST_KARGS} {}", entry.cmdline(&self.firstboot), self.append);
             command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", &cmdline]);
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::auto;
 use crate::cmd;
 use crate::guest::Job;
 use crate::images::Images;
@@ -56,6 +57,16 @@ const CASES: &[Case] = &[
     Case { name: "flipped-byte", steps: &["boots the bootimage and says why"], run: flipped_byte },
     Case { name: "no-staging", steps: &["boots the bootimage and says why"], run: no_staging },
     Case { name: "not-a-digest", steps: &["boots the bootimage and says why"], run: not_a_digest },
+    Case {
+        name: "auto-registry",
+        steps: &["boots the node image that the Ignition config names, from a registry"],
+        run: auto::from_registry,
+    },
+    Case {
+        name: "dead-registry",
+        steps: &["boots the bootimage by the deadline and says why"],
+        run: auto::dead_registry,
+    },
 ];
 
 /// Print the tests' names.
@@ -85,14 +96,15 @@ pub fn run(images: &Images<'_>, filters: &[String]) -> Result<bool> {
 }
 
 /// Counts the steps of a case that have been proved.
-struct Report {
+pub struct Report {
     case: &'static Case,
     done: usize,
     since: Instant,
 }
 
 impl Report {
-    fn pass(&mut self) {
+    /// The next step is proved.
+    pub fn pass(&mut self) {
         let step = self.case.steps.get(self.done).expect("every step has a name");
         println!("ok {}: {step} ({:.0} s)", self.case.name, self.since.elapsed().as_secs_f64());
         self.done += 1;
@@ -210,14 +222,20 @@ fn no_argument(images: &Images<'_>, name: &str, report: &mut Report) -> Result<(
 
 /// A request that cannot be met. `reason` is a regular expression for grep -E.
 fn refused(images: &Images<'_>, machine: &mut Machine<'_>, reason: &str, report: &mut Report) -> Result<()> {
+    refusal(machine, &job(images, &["checks/failed.sh"], "", &[("EXPECT_REASON", reason)])?)?;
+    report.pass();
+    Ok(())
+}
+
+/// A boot in which the request cannot be met: it leaves the boot loader entries alone, and one line on the console.
+pub fn refusal(machine: &mut Machine<'_>, job: &Job) -> Result<Boot> {
     let before = machine.boot_partition().entries()?;
-    let boot = machine.boot(&job(images, &["checks/failed.sh"], "", &[("EXPECT_REASON", reason)])?)?;
+    let boot = machine.boot(job)?;
     ensure!(machine.boot_partition().entries()? == before, "comparing the BLS entries: they have changed");
     let lines = error_lines(&boot.console);
     ensure!(lines.len() == 1, "reading the console: {} error lines where one is due: {lines:?}", lines.len());
     println!("   console: {}", lines[0]);
-    report.pass();
-    Ok(())
+    Ok(boot)
 }
 
 fn flipped_byte(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
@@ -242,7 +260,7 @@ fn not_a_digest(images: &Images<'_>, name: &str, report: &mut Report) -> Result<
 }
 
 /// What slipstream complains about on the console; systemd's colours and the kernel's time stamps may surround it.
-fn error_lines(console: &str) -> Vec<String> {
+pub fn error_lines(console: &str) -> Vec<String> {
     let ours = |line: &String| line.find("slipstream").is_some_and(|at| line[at..].contains(": error: "));
     console.lines().map(|line| plain(line.trim())).filter(ours).collect()
 }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Two tests of the suite: a node of OpenShift whose Ignition config alone says what to boot, from a registry.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::ignition;
+use crate::images::Images;
+use crate::qemu::{Loader, Machine};
+use crate::registry::{self, Registry, SECRETS};
+use crate::suite::{Report, error_lines, job, refusal};
+
+/// What CoreOS's GRUB adds on the first boot of a cloud image.
+const FIRST_BOOT: &str = "rd.neednet=1 ip=dhcp";
+/// The dead registry's node waits no longer, in seconds.
+const DEADLINE: &str = "30";
+
+/// A machine on its first boot, with the network and Ignition.
+fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine<'a>> {
+    let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
+    machine.initramfs = Some(ignition::initramfs(images.lab)?);
+    machine.set_firstboot(FIRST_BOOT)?;
+    machine.connect(config)?;
+    Ok(machine)
+}
+
+/// The registry serves the node image: it is booted.
+pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
+    let storage = registry::storage(images.lab, &images.node)?;
+    let mut registry = Registry::new(images.lab)?;
+    let image = registry.image(&images.node.reference)?;
+    let mut machine = node(images, name, &ignition::config(images.lab, &registry, &image, "")?)?;
+    let log = images.lab.logs.join(name).join("registry.log");
+    registry.serve(&storage, &log)?;
+    let secrets = SECRETS.join("\n");
+    let boot =
+        machine.boot(&job(images, &["checks/auto.sh"], "", &[("NODE_IMAGE", &image), ("SECRETS", &secrets)])?)?;
+
+    let lines = error_lines(&boot.console);
+    ensure!(lines.is_empty(), "reading the console: {lines:?}");
+    no_secret(&boot.console, "the console")?;
+    no_secret(boot.answer.fact("status")?, "the status")?;
+    let served = fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))?;
+    let count = |request: &str, answer: &str| {
+        served.lines().filter(|line| line.contains(request) && line.contains(answer)).count() as u64
+    };
+    let (_, digest) = image.split_once('@').context("splitting the image's name")?;
+    let manifests = count(&format!("\"GET /v2/os/node/manifests/{digest} "), "\" 200 ");
+    ensure!(manifests == 1, "reading the registry's log: it served the manifest {manifests} times");
+    // The layers and the config.
+    let (blobs, due) = (count("\"GET /v2/os/node/blobs/sha256:", "\" 200 "), images.node.layers + 1);
+    ensure!(blobs == due, "reading the registry's log: it served {blobs} blobs, not {due}");
+    report.pass();
+    Ok(())
+}
+
+/// Nobody listens: the bootimage is booted, and soon.
+pub fn dead_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
+    let registry = Registry::new(images.lab)?;
+    let image = registry.image(&images.node.reference)?;
+    let keys = format!("deadline = {DEADLINE}s\n");
+    let mut machine = node(images, name, &ignition::config(images.lab, &registry, &image, &keys)?)?;
+    let more = [("EXPECT_REASON", registry.address()), ("DEADLINE", DEADLINE.to_owned())];
+    let more = more.each_ref().map(|(key, value)| (*key, value.as_str()));
+    let boot = refusal(&mut machine, &job(images, &["checks/failed.sh", "checks/deadline.sh"], "", &more)?)?;
+    no_secret(&boot.console, "the console")?;
+    no_secret(boot.answer.fact("status")?, "the status")?;
+    report.pass();
+    Ok(())
+}
+
+fn no_secret(text: &str, name: &str) -> Result<()> {
+    for secret in SECRETS {
+        ensure!(!text.contains(secret), "reading {name}: it tells {secret:?}");
+    }
+    Ok(())
+}
