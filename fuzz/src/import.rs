@@ -45,7 +45,7 @@ pub fn derived(data: &[u8]) {
         let writer = Writer::new(store);
         let context = LayerContext { policy: None, any_top_level: kind % 2 == 1 };
         if let Ok(root) = import_tree(&writer, &mut TarReader::new(tar), &context) {
-            let tree = root.write(&writer).expect("the tree can be written");
+            let (tree, _) = root.write(&writer).expect("the tree can be written");
             let bytes = store.load_metadata(crate::ostree::ObjectType::DirTree, &tree).expect("and read");
             gvariant::parse_dirtree(&bytes).expect("what was written can be parsed");
         }

@@ -9,9 +9,9 @@ use std::io::{BufRead, BufReader};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::layer_tree::LayerTree;
+use super::layer_tree::{Branch, LayerTree};
 use super::path::{Place, link_target, normalize, place};
-use super::tree::{Dir, S_IFLNK, S_IFREG};
+use super::tree::{S_IFLNK, S_IFREG};
 use super::writer::Writer;
 use crate::ostree::{FileHeader, SePolicy, Xattrs};
 use crate::stream::{Entry, Kind, Skip, TarReader};
@@ -38,7 +38,7 @@ pub(super) fn import_tree<R: Skip + BufRead>(
     writer: &Writer<'_>,
     tar: &mut TarReader<R>,
     context: &LayerContext<'_>,
-) -> Result<Dir> {
+) -> Result<Branch> {
     let mut builder = Builder {
         writer,
         context,
@@ -118,16 +118,16 @@ impl Builder<'_> {
 
     fn file(&mut self, path: &str, entry: &Entry, content: &mut dyn BufRead) -> Result<()> {
         let header = self.header(path, S_IFREG | entry.mode, entry)?;
-        let checksum = self.writer.write_file(None, &header, entry.size, content)?;
-        self.tree.insert(path, entry, checksum)
+        self.writer.write_file(None, &header, entry.size, content)?;
+        self.tree.insert(path, entry)
     }
 
     fn symlink(&mut self, path: &str, entry: &Entry) -> Result<()> {
         // Whatever the tar says: a symbolic link on disk has no other mode, and the checksum is over what is on disk.
         let mut header = self.header(path, S_IFLNK | 0o777, entry)?;
         header.target = Some(link_target(&entry.link));
-        let checksum = self.writer.write_symlink(None, &header)?;
-        self.tree.insert(path, entry, checksum)
+        self.writer.write_symlink(None, &header)?;
+        self.tree.insert(path, entry)
     }
 
     fn hardlink(&mut self, path: String, entry: &Entry) -> Result<()> {

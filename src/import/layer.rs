@@ -11,9 +11,9 @@ use super::chunk::import_objects;
 use super::derived::{LayerContext, import_tree};
 use super::gvariant::dirtree;
 use super::keys::{IMPORTER, IMPORTER_VERSION};
-use super::store::{ObjectName, Store};
-use super::tree::{Dir, write_dirmeta};
-use super::writer::Writer;
+use super::store::Store;
+use super::tree::write_dirmeta;
+use super::writer::{Writer, Written};
 use crate::oci::{Digest, Layer};
 use crate::ostree::ObjectType;
 use crate::report::Progress;
@@ -39,7 +39,7 @@ pub(super) struct Finished {
     /// Its commit.
     pub(super) commit: Digest,
     /// What has to be published for it.
-    pub(super) objects: Vec<ObjectName>,
+    pub(super) objects: Written,
 }
 
 impl Job<'_> {
@@ -108,16 +108,16 @@ impl Job<'_> {
     pub(super) fn derived(&self, layer: &Layer, context: &LayerContext<'_>) -> Result<Finished> {
         self.import(layer, |writer, tar| {
             let root = import_tree(writer, tar, context)?;
-            write_layer_commit(writer, &root)
+            let (tree, meta) = root.write(writer)?;
+            write_layer_commit(writer, tree, &meta)
         })
     }
 }
 
 /// The commit of a derived layer. Upstream writes the time of the import, so that every import gives another commit. A
 /// fixed one does not.
-pub(super) fn write_layer_commit(writer: &Writer<'_>, root: &Dir) -> Result<Digest> {
-    let tree = root.write(writer)?;
-    writer.write_commit(&[(IMPORTER, IMPORTER_VERSION)], None, 0, &tree, &root.meta)
+pub(super) fn write_layer_commit(writer: &Writer<'_>, tree: Digest, meta: &Digest) -> Result<Digest> {
+    writer.write_commit(&[(IMPORTER, IMPORTER_VERSION)], None, 0, &tree, meta)
 }
 
 /// Counts what is read; ends at the deadline, and when another layer has failed.

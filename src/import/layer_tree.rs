@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The tree of a derived layer while it grows, entry by entry.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail, ensure};
 
-use super::gvariant;
+use super::gvariant::{self, dirtree};
 use super::label;
-use super::tree::{Dir, MAX_DEPTH, Node, S_IFDIR, write_dirmeta};
+use super::tree::{MAX_DEPTH, S_IFDIR, write_dirmeta};
 use super::writer::Writer;
 use crate::oci::Digest;
-use crate::ostree::SePolicy;
+use crate::ostree::{ObjectType, SePolicy};
 use crate::stream::Entry;
 
 /// Mode of directories that the tar does not mention, as libostree makes them.
@@ -22,7 +24,34 @@ const KERNEL_XATTRS: &[u8] = b"system.";
 pub(super) struct LayerTree<'a> {
     writer: &'a Writer<'a>,
     policy: Option<&'a SePolicy>,
-    root: Option<Dir>,
+    root: Option<Branch>,
+}
+
+/// A directory of it. A layer may have hundreds of thousands of files, so a file is what the writer calls it by, and not
+/// its checksum a second time.
+pub(super) struct Branch {
+    meta: Digest,
+    files: BTreeMap<Box<str>, u32>,
+    dirs: BTreeMap<Box<str>, Branch>,
+}
+
+impl Branch {
+    fn new(meta: Digest) -> Self {
+        Self { meta, files: BTreeMap::new(), dirs: BTreeMap::new() }
+    }
+
+    /// Write the dirtrees. Returns the checksums of dirtree and dirmeta.
+    pub(super) fn write(&self, writer: &Writer<'_>) -> Result<(Digest, Digest)> {
+        let mut dirs = Vec::with_capacity(self.dirs.len());
+        for (name, dir) in &self.dirs {
+            let (tree, meta) = dir.write(writer)?;
+            dirs.push((&**name, tree, meta));
+        }
+        let files = self.files.iter().map(|(name, file)| Ok((&**name, writer.file(*file)?)));
+        let files = files.collect::<Result<Vec<_>>>()?;
+        let tree = dirtree(files.into_iter(), dirs.into_iter());
+        Ok((writer.write_metadata(ObjectType::DirTree, None, &tree)?, self.meta))
+    }
 }
 
 impl<'a> LayerTree<'a> {
@@ -31,7 +60,7 @@ impl<'a> LayerTree<'a> {
     }
 
     /// The finished tree.
-    pub(super) fn finish(mut self) -> Result<Dir> {
+    pub(super) fn finish(mut self) -> Result<Branch> {
         self.parent("", 0, 0)?;
         self.root.context("tree has no root")
     }
@@ -45,24 +74,22 @@ impl<'a> LayerTree<'a> {
     pub(super) fn directory(&mut self, path: &str, entry: &Entry) -> Result<()> {
         let meta = dirmeta(self.writer, self.policy, path, (entry.uid, entry.gid), entry.mode, entry.xattrs.clone())?;
         if path.is_empty() {
-            self.root.get_or_insert_with(|| Dir::new(meta)).meta = meta;
+            self.root.get_or_insert_with(|| Branch::new(meta)).meta = meta;
             return Ok(());
         }
         let (parent, name) = self.parent(path, entry.uid, entry.gid)?;
         ensure!(!parent.files.contains_key(name), "a file of this name came before the directory");
-        match parent.dirs.get_mut(name) {
-            Some(Node::Loaded(dir)) => dir.meta = meta,
-            _ => drop(parent.dirs.insert(name.to_owned(), Node::Loaded(Dir::new(meta)))),
-        }
+        parent.dirs.entry(name.into()).or_insert_with(|| Branch::new(meta)).meta = meta;
         Ok(())
     }
 
-    /// Add a file or symbolic link, in place of an earlier one.
-    pub(super) fn insert(&mut self, path: &str, entry: &Entry, checksum: Digest) -> Result<()> {
+    /// Add the file or symbolic link that was written last, in place of an earlier one.
+    pub(super) fn insert(&mut self, path: &str, entry: &Entry) -> Result<()> {
+        let file = self.writer.last_file()?;
         let (parent, name) = self.parent(path, entry.uid, entry.gid)?;
         ensure!(!name.is_empty(), "the root is not a file");
         ensure!(!parent.dirs.contains_key(name), "a directory of this name came before the file");
-        parent.files.insert(name.to_owned(), checksum);
+        parent.files.insert(name.into(), file);
         Ok(())
     }
 
@@ -77,13 +104,13 @@ impl<'a> LayerTree<'a> {
 
     /// Add a hard link to a file of this layer.
     pub(super) fn link(&mut self, path: &str, target: &str) -> Result<()> {
-        let names: Vec<&str> = target.split('/').collect();
-        let root = self.root.as_mut().context("tree has no root")?;
-        let checksum = root.find(self.writer.store(), &names)?;
-        let checksum = checksum.with_context(|| format!("hard link {path} to {target}, which is not in the layer"))?;
+        let (parents, name) = target.rsplit_once('/').unwrap_or(("", target));
+        let parents = parents.split('/').filter(|part| !part.is_empty());
+        let file = self.find(parents).and_then(|dir| dir.files.get(name)).copied();
+        let file = file.with_context(|| format!("hard link {path} to {target}, which is not in the layer"))?;
         let (parent, name) = self.parent(path, 0, 0)?;
         ensure!(!parent.dirs.contains_key(name), "hard link {path} over a directory");
-        parent.files.insert(name.to_owned(), checksum);
+        parent.files.insert(name.into(), file);
         Ok(())
     }
 
@@ -91,16 +118,16 @@ impl<'a> LayerTree<'a> {
     ///
     /// When it is missing, it is made, and it as well as every directory above it, there before or not, gets the mode
     /// and owner that libostree gives to all of them then (`ostree-repo-libarchive.c`, `aic_create_parent_dirs`).
-    fn parent<'p>(&mut self, path: &'p str, uid: u32, gid: u32) -> Result<(&mut Dir, &'p str)> {
+    fn parent<'p>(&mut self, path: &'p str, uid: u32, gid: u32) -> Result<(&mut Branch, &'p str)> {
         let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parts: Vec<&str> = parents.split('/').filter(|part| !part.is_empty()).collect();
         ensure!(parts.len() < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
-        let make = !self.has(&parts);
+        let make = self.find(parts.iter().copied()).is_none();
         let Self { writer, policy, root } = self;
         let imply = |path: &str| dirmeta(writer, *policy, path, (uid, gid), IMPLIED_MODE, Vec::new());
         if make {
             let meta = imply("")?;
-            root.get_or_insert_with(|| Dir::new(meta)).meta = meta;
+            root.get_or_insert_with(|| Branch::new(meta)).meta = meta;
         }
         let mut dir = root.as_mut().context("tree has no root")?;
         let mut end = 0;
@@ -110,28 +137,16 @@ impl<'a> LayerTree<'a> {
             ensure!(!dir.files.contains_key(part), "{path:?} is a file, not a directory");
             if make {
                 let meta = imply(path)?;
-                match dir.dirs.get_mut(part) {
-                    Some(Node::Loaded(inner)) => inner.meta = meta,
-                    _ => drop(dir.dirs.insert(part.to_owned(), Node::Loaded(Dir::new(meta)))),
-                }
+                dir.dirs.entry(part.into()).or_insert_with(|| Branch::new(meta)).meta = meta;
             }
-            dir = match dir.dirs.get_mut(part) {
-                Some(Node::Loaded(inner)) => inner,
-                _ => bail!("{path:?} is not in memory"),
-            };
+            dir = dir.dirs.get_mut(part).with_context(|| format!("{path:?} is not in memory"))?;
         }
         Ok((dir, name))
     }
 
-    fn has(&self, parts: &[&str]) -> bool {
-        let mut dir = self.root.as_ref();
-        for part in parts {
-            dir = match dir.and_then(|dir| dir.dirs.get(*part)) {
-                Some(Node::Loaded(inner)) => Some(inner),
-                _ => None,
-            };
-        }
-        dir.is_some()
+    /// The directory at a path of names.
+    fn find<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> Option<&Branch> {
+        names.try_fold(self.root.as_ref()?, |dir, name| dir.dirs.get(name))
     }
 }
 

@@ -13,10 +13,10 @@ use super::merge::{overlay, remove_mount_points};
 use super::policy::TreePolicy;
 use super::publish::Publisher;
 use super::refs::{image_ref, layer_ref};
-use super::store::{ObjectName, Store};
+use super::store::Store;
 use super::time::parse_rfc3339;
 use super::tree::{Dir, write_dirmeta};
-use super::writer::Writer;
+use super::writer::{Writer, Written};
 use crate::failpoint;
 use crate::oci::{Digest, ImageReference, Layer};
 use crate::ostree::SePolicy;
@@ -93,7 +93,7 @@ impl Merge<'_> {
         for (layer, commit) in self.layers.iter().zip(derived) {
             let mut root = Dir::of_commit(self.store, commit)?;
             Relabel::new(writer, policy).tree(&mut root)?;
-            let relabelled = write_layer_commit(writer, &root)?;
+            let relabelled = write_layer_commit(writer, root.write(writer)?, &root.meta)?;
             let digest = &layer.descriptor.digest;
             if relabelled != *commit && !publisher.replace(digest, relabelled) {
                 moved.push((layer_ref(digest), relabelled));
@@ -108,7 +108,7 @@ pub(super) struct Merged {
     commit: Digest,
     /// Refs of layers that were published before and have moved.
     moved: Vec<(String, Digest)>,
-    objects: Vec<ObjectName>,
+    objects: Written,
 }
 
 impl Merged {

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 
 use super::layer::Finished;
 use super::refs::layer_ref;
-use super::store::{ObjectName, Store};
+use super::store::Store;
+use super::writer::Written;
 use crate::failpoint;
 use crate::oci::Digest;
 use crate::ostree::ObjectType;
@@ -40,18 +41,18 @@ impl<'a> Publisher<'a> {
         let found = self.pending.iter_mut().find(|finished| finished.digest == *layer);
         found.is_some_and(|finished| {
             let old = std::mem::replace(&mut finished.commit, commit);
-            finished.objects.retain(|(_, checksum)| *checksum != old);
+            finished.objects.forget_commit(&old);
             true
         })
     }
 
     /// Publish what is there.
     pub(super) fn publish(&mut self) -> Result<()> {
-        self.publish_with(&[])
+        self.publish_with(&Written::default())
     }
 
     /// Publish what is there, and other objects.
-    pub(super) fn publish_with(&mut self, others: &[ObjectName]) -> Result<()> {
+    pub(super) fn publish_with(&mut self, others: &Written) -> Result<()> {
         let finished = std::mem::take(&mut self.pending);
         publish_layers(self.store, &finished, others)?;
         self.last = Instant::now();
@@ -68,20 +69,20 @@ impl<'a> Publisher<'a> {
     {
         let (store, finished) = (self.store, std::mem::take(&mut self.pending));
         self.last = Instant::now();
-        scope.spawn(move || publish_layers(store, &finished, &[]))
+        scope.spawn(move || publish_layers(store, &finished, &Written::default()))
     }
 }
 
 /// Publish layers and other objects. Object and ref files are on disk then; that they have their names may not be yet,
 /// but names come to be on disk in this order.
-fn publish_layers(store: &Store, layers: &[Finished], others: &[ObjectName]) -> Result<()> {
-    if layers.is_empty() && others.is_empty() {
+fn publish_layers(store: &Store, layers: &[Finished], others: &Written) -> Result<()> {
+    if layers.is_empty() && others.names().next().is_none() {
         return Ok(());
     }
     let refs = layers.iter().map(|finished| store.stage_ref(&finished.commit)).collect::<Result<Vec<_>>>()?;
     // Objects get their names when they are on disk, so that a name always means the whole object.
     store.sync()?;
-    let objects = || layers.iter().flat_map(|finished| &finished.objects).chain(others);
+    let objects = || layers.iter().map(|finished| &finished.objects).chain([others]).flat_map(Written::names);
     // Commits last: one that is there has all that it needs.
     store.publish(objects().filter(|(kind, _)| *kind != ObjectType::Commit))?;
     store.publish(objects().filter(|(kind, _)| *kind == ObjectType::Commit))?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io::BufRead;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::gvariant;
 use super::store::{ObjectName, Presence, Store};
@@ -16,7 +16,8 @@ use crate::ostree::{FileHeader, ObjectType};
 #[derive(Debug)]
 pub(super) struct Writer<'s> {
     store: &'s Store,
-    files: Mutex<Vec<ObjectName>>,
+    /// File objects, in the order in which they were written.
+    files: Mutex<Vec<Digest>>,
     /// Metadata objects, of which a tree writes the same ones again and again.
     metadata: Mutex<HashSet<ObjectName>>,
 }
@@ -31,19 +32,31 @@ impl<'s> Writer<'s> {
     }
 
     /// The names of everything that was written and is not published.
-    pub(super) fn finish(self) -> Vec<ObjectName> {
-        let mut names = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
-        names.extend(self.metadata.into_inner().unwrap_or_else(PoisonError::into_inner));
-        names
+    pub(super) fn finish(self) -> Written {
+        Written {
+            files: self.files.into_inner().unwrap_or_else(PoisonError::into_inner),
+            metadata: self.metadata.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect(),
+        }
     }
 
     fn record(&self, kind: ObjectType, checksum: Digest) -> Digest {
         if kind == ObjectType::File {
-            lock(&self.files).push((kind, checksum));
+            lock(&self.files).push(checksum);
         } else {
             lock(&self.metadata).insert((kind, checksum));
         }
         checksum
+    }
+
+    /// The number of the file that was written last.
+    pub(super) fn last_file(&self) -> Result<u32> {
+        let count = u32::try_from(lock(&self.files).len()).context("counting files")?;
+        count.checked_sub(1).context("no file was written")
+    }
+
+    /// The file with this number.
+    pub(super) fn file(&self, number: u32) -> Result<Digest> {
+        lock(&self.files).get(number as usize).copied().context("no such file was written")
     }
 
     /// Whether an object is there. One that is staged is needed here too, and may be published with this.
@@ -105,4 +118,24 @@ impl<'s> Writer<'s> {
 /// A thread that panicked has left the list as it was between two calls.
 fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Objects that have to be published.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    files: Vec<Digest>,
+    metadata: Vec<ObjectName>,
+}
+
+impl Written {
+    /// The names of all of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = ObjectName> {
+        let files = self.files.iter().map(|checksum| (ObjectType::File, *checksum));
+        files.chain(self.metadata.iter().copied())
+    }
+
+    /// Leave one out.
+    pub(super) fn forget_commit(&mut self, commit: &Digest) {
+        self.metadata.retain(|name| *name != (ObjectType::Commit, *commit));
+    }
 }

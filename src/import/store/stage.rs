@@ -222,9 +222,9 @@ impl Store {
     }
 
     /// Move staged objects to where they belong. They must have been synced.
-    pub(in crate::import) fn publish<'n>(&self, names: impl Iterator<Item = &'n ObjectName>) -> Result<()> {
+    pub(in crate::import) fn publish(&self, names: impl Iterator<Item = ObjectName>) -> Result<()> {
         for (kind, checksum) in names {
-            let (from, to) = (staged_name(*kind, checksum), published_name(*kind, checksum));
+            let (from, to) = (staged_name(kind, &checksum), published_name(kind, &checksum));
             let publishing = || format!("publishing object {}", checksum.hex());
             let mut moved = fs::renameat(&self.stage, &from, &self.objects, &to);
             if moved == Err(Errno::NOENT) {
