@@ -6,9 +6,11 @@
 
 use anyhow::{Result, ensure};
 
+use super::gvariant::parse_dirtree;
 use super::store::Store;
 use super::tree::{Dir, MAX_DEPTH, Node, S_IFMT, S_IFREG};
 use crate::oci::Digest;
+use crate::ostree::ObjectType;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
@@ -39,6 +41,15 @@ fn overlay_dir(store: &Store, base: &mut Dir, layer: Dir, depth: usize) -> Resul
         }
     }
     for (name, node) in layer.dirs {
+        if let Node::Stored { tree, .. } = &node
+            && !base.dirs.contains_key(&name)
+            && has_no_whiteouts(store, tree, depth + 1)?
+        {
+            // Nothing below it could change: there is no need to have it in memory.
+            base.files.remove(&name);
+            base.dirs.insert(name, node);
+            continue;
+        }
         let upper = node.into_dir(store)?;
         let opaque = match upper.files.get(OPAQUE) {
             Some(checksum) => is_regular(store, checksum)?,
@@ -53,6 +64,21 @@ fn overlay_dir(store: &Store, base: &mut Dir, layer: Dir, depth: usize) -> Resul
         overlay_dir(store, lower.load(store)?, upper, depth + 1)?;
     }
     Ok(())
+}
+
+fn has_no_whiteouts(store: &Store, tree: &Digest, depth: usize) -> Result<bool> {
+    ensure!(depth < MAX_DEPTH, "directories are nested deeper than {MAX_DEPTH}");
+    let found = parse_dirtree(&store.load_metadata(ObjectType::DirTree, tree)?)?;
+    if found.files.iter().any(|(name, _)| name.starts_with(WHITEOUT)) {
+        return Ok(false);
+    }
+    drop(found.files);
+    for (_, tree, _) in &found.dirs {
+        if !has_no_whiteouts(store, tree, depth + 1)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Only regular files are whiteouts.
