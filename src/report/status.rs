@@ -177,11 +177,13 @@ impl Status {
         // A policy that follows from the reasons would only repeat them.
         let own = self.reason.iter().filter(|_| self.outcome != Outcome::Skipped || decision.reasons.is_empty());
         let reasons: Vec<_> = own.chain(&decision.reasons).map(|reason| shorten(reason)).collect();
+        // Without a deployment there is no entry that they could be in.
+        let deferred = if self.outcome == Outcome::Swapped { decision.kargs_to_add.as_slice() } else { &[] };
         json!({
             "avoided": self.outcome == Outcome::Swapped && !decision.reboot,
             "reasons": reasons,
             "mco": mco,
-            "deferred_kargs": decision.kargs_to_add,
+            "deferred_kargs": deferred,
         })
     }
 
