@@ -8,6 +8,7 @@
 mod inflate;
 mod layer;
 mod pax;
+mod sparse;
 mod tar;
 mod verify;
 

@@ -10,6 +10,28 @@ const MAX_XATTRS: usize = 256;
 /// All of them together, in bytes. Upstream's limit for a file.
 const MAX_XATTR_BYTES: usize = 1 << 20;
 
+/// What they say about a sparse file.
+#[derive(Debug, Default)]
+pub(super) struct SparseKeys {
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    major: Option<u64>,
+    minor: Option<u64>,
+    older: bool,
+}
+
+impl SparseKeys {
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { name, size, major, minor, older } = self;
+        name.is_none() && size.is_none() && major.is_none() && minor.is_none() && !older
+    }
+
+    /// Whether it is in the one version that is read.
+    pub(super) fn is_1_0(&self) -> bool {
+        (self.major, self.minor, self.older) == (Some(1), Some(0), false)
+    }
+}
+
 /// What the extension headers before an entry say about it.
 #[derive(Debug, Default)]
 pub(super) struct Extensions {
@@ -19,7 +41,7 @@ pub(super) struct Extensions {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) sparse: bool,
+    pub(super) sparse: SparseKeys,
     xattr_bytes: usize,
     any: bool,
 }
@@ -52,7 +74,11 @@ impl Extensions {
             b"size" => self.size = Some(decimal(value).context("reading size")?),
             b"uid" => self.uid = Some(decimal(value).context("reading uid")?),
             b"gid" => self.gid = Some(decimal(value).context("reading gid")?),
-            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
+            b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
+            b"GNU.sparse.realsize" => self.sparse.size = Some(decimal(value).context("reading realsize")?),
+            b"GNU.sparse.major" => self.sparse.major = Some(decimal(value).context("reading major")?),
+            b"GNU.sparse.minor" => self.sparse.minor = Some(decimal(value).context("reading minor")?),
+            _ if key.starts_with(b"GNU.sparse.") => self.sparse.older = true,
             _ => {
                 let Some(name) = key.strip_prefix(XATTR) else { return Ok(()) };
                 ensure!(!name.is_empty() && !name.contains(&0), "bad name of an extended attribute");

@@ -9,8 +9,11 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::pax::{self, Extensions};
+use super::sparse::{Piece, Sparse};
 
 const BLOCK: usize = 512;
+/// What holes are made of.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Longest path or link target, in bytes. Linux's PATH_MAX is 4096; nothing longer could be created anyway.
 const MAX_NAME: u64 = 64 << 10;
 /// Largest set of PAX records of one entry, in bytes. The kernel allows 64 KiB for the value of an xattr and 64 KiB
@@ -75,6 +78,8 @@ pub struct TarReader<R> {
     left: u64,
     /// Padding behind it.
     padding: u64,
+    /// Where that content belongs, if the file has holes.
+    sparse: Option<Sparse>,
     /// Offset of what comes next, for messages and for [`TarReader::position`].
     offset: u64,
     done: bool,
@@ -83,7 +88,7 @@ pub struct TarReader<R> {
 impl<R: Skip> TarReader<R> {
     /// Read the archive in `inner`.
     pub fn new(inner: R) -> Self {
-        Self { inner, left: 0, padding: 0, offset: 0, done: false }
+        Self { inner, left: 0, padding: 0, sparse: None, offset: 0, done: false }
     }
 
     /// Offset of the next byte in the archive: right after `next_entry`, where the content of the entry starts.
@@ -104,6 +109,7 @@ impl<R: Skip> TarReader<R> {
 
     fn advance(&mut self) -> Result<Option<Entry>> {
         let rest = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
+        self.sparse = None;
         self.inner.skip(rest)?;
         self.offset += rest;
         let mut extensions = Extensions::default();
@@ -183,7 +189,9 @@ impl<R: Skip> TarReader<R> {
     }
 
     fn entry(&mut self, header: &[u8; BLOCK], flag: u8, size: u64, extensions: Extensions) -> Result<Entry> {
-        let path = extensions.path.unwrap_or_else(|| header_path(header));
+        let keys = extensions.sparse;
+        // A file with holes has a name that no other program would take for its own.
+        let path = keys.name.clone().or(extensions.path).unwrap_or_else(|| header_path(header));
         let kind = match flag {
             b'0' | 0 | b'7' => Kind::File,
             b'1' => Kind::Hardlink,
@@ -191,7 +199,9 @@ impl<R: Skip> TarReader<R> {
             b'5' => Kind::Directory,
             other => Kind::Other(other),
         };
-        ensure!(flag != b'S' && !extensions.sparse, "{}: sparse files are not supported", path.escape_ascii());
+        let is_sparse = kind == Kind::File && keys.is_1_0();
+        let supported = flag != b'S' && (is_sparse || keys.is_empty());
+        ensure!(supported, "{}: sparse files are not supported, except in PAX 1.0", path.escape_ascii());
         let id = |pax: Option<u64>, range: std::ops::Range<usize>, what: &str| -> Result<u32> {
             let value = match pax {
                 Some(value) => value,
@@ -214,43 +224,90 @@ impl<R: Skip> TarReader<R> {
         };
         self.left = size;
         self.padding = padding(size);
-        Ok(entry)
+        if !is_sparse {
+            return Ok(entry);
+        }
+        let whole = keys.size.context("a sparse file without a size")?;
+        ensure!(i64::try_from(whole).is_ok(), "size {whole} is too large");
+        let (sparse, map) = Sparse::read(&mut self.inner, size, whole).context("reading the map of a sparse file")?;
+        self.left -= map;
+        self.offset += map;
+        self.sparse = Some(sparse);
+        Ok(Entry { size: whole, ..entry })
+    }
+}
+
+impl<R> TarReader<R> {
+    /// What comes next of the current entry's content.
+    fn piece(&self) -> Option<Piece> {
+        match &self.sparse {
+            Some(sparse) => sparse.next(),
+            None => Some(self.left).filter(|left| *left > 0).map(Piece::Data),
+        }
+    }
+
+    /// So many bytes of a piece were read.
+    fn advance_in(&mut self, piece: Piece, n: usize) {
+        if let Some(sparse) = &mut self.sparse {
+            sparse.advance(n as u64);
+        }
+        if matches!(piece, Piece::Data(_)) {
+            self.left -= n as u64;
+            self.offset += n as u64;
+        }
     }
 }
 
 impl<R: Skip> Read for TarReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if want == 0 {
-            return Ok(0);
-        }
-        let n = self.inner.read(&mut buffer[..want])?;
-        if n == 0 {
-            return Err(io::Error::new(ErrorKind::UnexpectedEof, "archive ends inside a file"));
-        }
-        self.left -= n as u64;
-        self.offset += n as u64;
+        let Some(piece) = self.piece() else { return Ok(0) };
+        let (Piece::Hole(length) | Piece::Data(length)) = piece;
+        let want = buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        let n = match piece {
+            Piece::Hole(_) => {
+                buffer[..want].fill(0);
+                want
+            }
+            Piece::Data(_) if want == 0 => 0,
+            Piece::Data(_) => match self.inner.read(&mut buffer[..want])? {
+                0 => return Err(io::Error::new(ErrorKind::UnexpectedEof, "archive ends inside a file")),
+                n => n,
+            },
+        };
+        self.advance_in(piece, n);
         Ok(n)
     }
 }
 
 impl<R: Skip + BufRead> BufRead for TarReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.left == 0 {
-            return Ok(&[]);
-        }
-        let available = self.inner.fill_buf()?;
+        let available = match self.piece() {
+            None => return Ok(&[]),
+            Some(Piece::Hole(length)) => return Ok(&ZEROS[..shorter(&ZEROS, length)]),
+            Some(Piece::Data(length)) => {
+                let available = self.inner.fill_buf()?;
+                &available[..shorter(available, length)]
+            }
+        };
         if available.is_empty() {
             return Err(io::Error::new(ErrorKind::UnexpectedEof, "archive ends inside a file"));
         }
-        Ok(&available[..available.len().min(usize::try_from(self.left).unwrap_or(usize::MAX))])
+        Ok(available)
     }
 
     fn consume(&mut self, n: usize) {
-        self.inner.consume(n);
-        self.left -= n as u64;
-        self.offset += n as u64;
+        // Nothing was shown of another piece.
+        let Some(piece) = self.piece() else { return };
+        if matches!(piece, Piece::Data(_)) {
+            self.inner.consume(n);
+        }
+        self.advance_in(piece, n);
     }
+}
+
+/// The length of a buffer, or less.
+fn shorter(buffer: &[u8], length: u64) -> usize {
+    buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
 fn is_extension(flag: u8) -> bool {

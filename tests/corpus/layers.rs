@@ -54,6 +54,16 @@ fn content() -> Vec<Case> {
         case("big-file", Composefs).layer(|l| {
             l.file("usr/lib/big", &numbers(400_000)).file("usr/lib/after", "after\n");
         }),
+        case("sparse-pax", Composefs).layer(|l| {
+            // As GNU tar writes it: a map in lines, then what is not a hole.
+            let mut data = b"3\n0\n5\n5242880\n3\n6291456\n0\n".to_vec();
+            data.resize(512, 0);
+            data.extend(b"startend");
+            for (key, value) in [("major", "1"), ("minor", "0"), ("name", "usr/lib/holes"), ("realsize", "6291456")] {
+                l.pax(&format!("GNU.sparse.{key}"), value.as_bytes());
+            }
+            l.entry(EntryType::Regular, b"usr/lib/GNUSparseFile.7/holes", b"", &data).file("usr/lib/after", "after\n");
+        }),
         case("many-files", Composefs).layer(|l| {
             for n in 0..1500 {
                 l.file(&format!("usr/lib/many/{}/{n}", n % 7), &numbers(n));
