@@ -200,8 +200,7 @@ impl Story<'_> {
         let repo = sysroot.repo()?;
         let result = self.bring_in(&sysroot, &repo, bootimage, &kernel, &kargs);
         let deployed = match result {
-            Ok(Ok(deployed)) => deployed,
-            Ok(Err(ending)) => return Ok(ending),
+            Ok(deployed) => deployed,
             Err(error) => {
                 self.give_up(&sysroot, &repo);
                 return match error.downcast::<Refused>() {
@@ -254,7 +253,7 @@ impl Story<'_> {
         }
     }
 
-    /// Import and deploy; or an ending that is no failure.
+    /// Import and deploy.
     fn bring_in(
         &mut self,
         sysroot: &Sysroot,
@@ -262,7 +261,7 @@ impl Story<'_> {
         bootimage: &Deployment,
         kernel: &str,
         kargs: &[String],
-    ) -> Result<Result<Deployed, Ending>> {
+    ) -> Result<Deployed> {
         let imported = self.import_from_any(repo)?;
         let repo_path = self.options.sysroot.join("ostree/repo");
         let own = kernels(&repo_path, &imported.commit)?;
@@ -271,9 +270,8 @@ impl Story<'_> {
         node.commit = Some(imported.commit.hex());
         node.kernel = versions.iter().find(|version| **version == kernel).or(versions.first()).map(ToString::to_string);
         if self.request.kernel == KernelPolicy::Same && !versions.contains(&kernel) {
-            clean_up(repo, self.request);
             let reason = format!("kernel=same, and the node image has {} instead of {kernel}", versions.join(", "));
-            return Ok(Err((Outcome::Skipped, Some(reason))));
+            return Err(Refused(reason).into());
         }
         let started = Instant::now();
         let root = &self.options.sysroot;
@@ -282,7 +280,7 @@ impl Story<'_> {
         let node = self.status.node_image.get_or_insert_default();
         node.deployment = Some(deployed.path.display().to_string());
         self.stage("deploy", started, None);
-        Ok(Ok(deployed))
+        Ok(deployed)
     }
 
     /// Try the sources in order.

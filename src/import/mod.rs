@@ -32,7 +32,6 @@ mod publish;
 mod refs;
 mod space;
 mod store;
-mod time;
 mod tree;
 mod writer;
 

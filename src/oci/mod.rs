@@ -11,6 +11,7 @@ mod layers;
 mod manifest;
 mod reference;
 pub(crate) mod shape;
+pub(crate) mod time;
 
 pub use config::ImageConfig;
 pub use digest::Digest;

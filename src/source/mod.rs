@@ -29,8 +29,6 @@ use crate::oci::{
 use crate::stream::{Mismatch, read_verified};
 use containers::HostConfig;
 use http::{EndpointLog, Limits, Tls};
-use registry::Registry;
-use web::WebLayout;
 
 /// A staging device holds data only.
 const STAGING_OPTIONS: &str = "ro,nosuid,nodev,noexec";
@@ -122,8 +120,8 @@ pub fn open(spec: &SourceSpec, around: &Surroundings<'_>) -> Result<OpenSource> 
         SourceSpec::Archive { device, path } => {
             Box::new(archive::Archive::open(&place(device.as_ref(), path, around, &mut mount)?)?)
         }
-        SourceSpec::Registry => Box::new(Registry::open(around)?),
-        SourceSpec::Web(url) => Box::new(WebLayout::open(url, around)?),
+        SourceSpec::Registry => Box::new(registry::open(around)?),
+        SourceSpec::Web(url) => Box::new(web::open(url, around)?),
     };
     Ok(OpenSource { source, _mount: mount })
 }

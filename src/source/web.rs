@@ -1,44 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! An OCI image layout behind a web server: plain files below a URL.
 
-use std::io::Read;
-
 use anyhow::{Context, Result, anyhow};
 
-use super::http::{Client, EndpointLog, Failure, Fetcher, Kind, Places, Request, Response, Tls, Url, Want};
+use super::Surroundings;
+use super::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Tls, Url, Want};
 use super::layout::{MARKER, check_marker};
-use super::{Source, Surroundings};
-use crate::oci::Digest;
 
-/// A layout at a URL.
-#[derive(Debug)]
-pub(super) struct WebLayout(Fetcher);
-
-impl WebLayout {
-    /// Nothing is sent yet.
-    pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Self> {
-        let Surroundings { config, limits, deadline, .. } = *around;
-        let server = Server {
-            url: url.clone(),
-            tls: super::tls_for(config, url.authority())?,
-            client: Client::new(limits, config.proxy()?, deadline),
-        };
-        Ok(Self(Fetcher::new(Box::new(server), limits, deadline)))
-    }
-}
-
-impl Source for WebLayout {
-    fn open_blob(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
-        self.0.open(Want { digest, size, manifest: false })
-    }
-
-    fn blame(&self, digest: Digest, why: &str) -> bool {
-        self.0.blame(digest, why)
-    }
-
-    fn log(&self) -> EndpointLog {
-        self.0.log()
-    }
+/// The source that a layout at a URL is. Nothing is sent yet.
+pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Fetcher> {
+    let Surroundings { config, limits, deadline, .. } = *around;
+    let server = Server {
+        url: url.clone(),
+        tls: super::tls_for(config, url.authority())?,
+        client: Client::new(limits, config.proxy()?, deadline),
+    };
+    Ok(Fetcher::new(Box::new(server), limits, deadline))
 }
 
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::oci::time::days_from_civil;
+
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that servers may send (RFC 9110, 5.6.7).
@@ -14,7 +16,7 @@ pub(super) fn parse_http_date(text: &str) -> Option<u64> {
         return None;
     }
     let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
-    let (day, year) = (number(day, 31)?, number(year, 9999)?);
+    let (day, year) = (number(day, 31).filter(|day| *day > 0)?, number(year, 9999)?);
     let mut parts = time.split(':');
     let (hour, minute) = (number(parts.next()?, 23)?, number(parts.next()?, 59)?);
     // 60: a leap second.
@@ -28,12 +30,10 @@ fn number(text: &str, most: u64) -> Option<u64> {
     text.parse().ok().filter(|number| plain && *number <= most)
 }
 
-/// Days since 1970 of a date of the Gregorian calendar; `None` before.
+/// Days since 1970; `None` before.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    // The year starts in March here, so that the leap day is its last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
-    let in_year = (153 * month + 2) / 5 + day.checked_sub(1)?;
-    (year * 365 + year / 4 - year / 100 + year / 400 + in_year).checked_sub(719_468)
+    let part = |number: u64| i64::try_from(number).ok();
+    u64::try_from(days_from_civil(part(year)?, part(month)?, part(day)?)).ok()
 }
 
 /// The time of this machine, for people: `2026-11-24 14:20 UTC`.

@@ -17,6 +17,7 @@ use super::blame::Blame;
 use super::download::Download;
 use super::{Failure, Limits, Response};
 use crate::oci::Digest;
+use crate::source::Source;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +102,21 @@ impl Fetcher {
         }))
     }
 
-    /// Open what is wanted. The bytes are not verified, but not more than the wanted size.
-    pub fn open(&self, want: Want) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, want: Want) -> Result<Box<dyn Read + Send>> {
         Ok(Box::new(Download::open(Arc::clone(&self.0), want)?))
     }
+}
 
-    /// What came last for this digest was wrong. Whether to open it again: if nobody is left to ask, that says why.
-    pub fn blame(&self, digest: Digest, why: &str) -> bool {
+impl Source for Fetcher {
+    fn open_blob(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
+        self.open(Want { digest, size, manifest: false })
+    }
+
+    fn open_manifest(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
+        self.open(Want { digest, size, manifest: true })
+    }
+
+    fn blame(&self, digest: Digest, why: &str) -> bool {
         let guilty = self.0.blame.wrong(digest, why);
         for place in &guilty {
             self.0.log.record(*place, self.0.name(*place), |record| record.wrong = Some(why.to_owned()));
@@ -115,8 +124,7 @@ impl Fetcher {
         !guilty.is_empty()
     }
 
-    /// What has happened at each place.
-    pub fn log(&self) -> EndpointLog {
+    fn log(&self) -> EndpointLog {
         self.0.log.clone()
     }
 }

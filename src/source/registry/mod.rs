@@ -8,17 +8,13 @@
 mod auth;
 mod challenge;
 
-use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
+use super::Surroundings;
 use super::containers::{Credentials, Endpoint, HostConfig};
-use super::http::{
-    Client, EndpointLog, Failure, Fetcher, Kind, Places, Request, Response, Scheme, Secret, Tls, Url, Want,
-};
-use super::{Source, Surroundings};
-use crate::oci::Digest;
+use super::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Scheme, Secret, Tls, Url, Want};
 use auth::{Authorization, Wanted};
 
 /// What a pull understands.
@@ -27,41 +23,17 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application
 /// Docker Hub's name, and the host that serves it.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 
-/// The source that an image's own name is.
-#[derive(Debug)]
-pub(super) struct Registry(Fetcher);
-
-impl Registry {
-    /// Find out where the image may be. Nothing is sent yet.
-    pub(super) fn open(around: &Surroundings<'_>) -> Result<Self> {
-        let Surroundings { image, config, limits, deadline, .. } = *around;
-        let endpoints = config.endpoints(image)?;
-        ensure!(!endpoints.is_empty(), "the configuration has no place for {image}");
-        let places = endpoints.iter().map(|endpoint| {
-            Place::new(endpoint, config).with_context(|| format!("setting up endpoint {}", endpoint.location))
-        });
-        let client = Client::new(limits, config.proxy()?, deadline);
-        let mirrors = Mirrors { places: places.collect::<Result<_>>()?, client };
-        Ok(Self(Fetcher::new(Box::new(mirrors), limits, deadline)))
-    }
-}
-
-impl Source for Registry {
-    fn open_blob(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
-        self.0.open(Want { digest, size, manifest: false })
-    }
-
-    fn open_manifest(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
-        self.0.open(Want { digest, size, manifest: true })
-    }
-
-    fn blame(&self, digest: Digest, why: &str) -> bool {
-        self.0.blame(digest, why)
-    }
-
-    fn log(&self) -> EndpointLog {
-        self.0.log()
-    }
+/// The source that an image's own name is: find out where the image may be. Nothing is sent yet.
+pub(super) fn open(around: &Surroundings<'_>) -> Result<Fetcher> {
+    let Surroundings { image, config, limits, deadline, .. } = *around;
+    let endpoints = config.endpoints(image)?;
+    ensure!(!endpoints.is_empty(), "the configuration has no place for {image}");
+    let places = endpoints.iter().map(|endpoint| {
+        Place::new(endpoint, config).with_context(|| format!("setting up endpoint {}", endpoint.location))
+    });
+    let client = Client::new(limits, config.proxy()?, deadline);
+    let mirrors = Mirrors { places: places.collect::<Result<_>>()?, client };
+    Ok(Fetcher::new(Box::new(mirrors), limits, deadline))
 }
 
 /// The endpoints of an image.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! RFC 3339, as image configs write the time. Pure.
+//! RFC 3339, as image configs write the time, and the calendar.
 
 use anyhow::{Context, Result, ensure};
 
 /// Seconds since 1970 of `2024-11-05T12:34:56.789Z` or `…+02:00`. Fractions are cut; times before 1970 are an error.
-pub(super) fn parse_rfc3339(text: &str) -> Result<u64> {
+pub(crate) fn parse_rfc3339(text: &str) -> Result<u64> {
     seconds(text).with_context(|| format!("{text:?} is not a time like 2024-11-05T12:34:56Z"))
 }
 
@@ -38,7 +38,7 @@ fn seconds(text: &str) -> Result<u64> {
 }
 
 /// Days since 1970-01-01 (<https://howardhinnant.github.io/date_algorithms.html>).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
