@@ -3,6 +3,8 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -10,6 +12,9 @@ use crate::cmd;
 
 /// Of the file system with the disks. It is sparse; in use are about 2 GiB.
 const SIZE: u64 = 24 << 30;
+/// How often, and after what time, a mount that is busy is unmounted again.
+const UMOUNT_RETRIES: u32 = 20;
+const UMOUNT_DELAY: Duration = Duration::from_millis(100);
 
 /// The disks. Everything is mounted in the mount namespace of this process.
 pub struct Pool {
@@ -87,10 +92,17 @@ impl Mount {
 
     /// Unmount it, and say so if that fails.
     pub fn end(mut self) -> Result<()> {
-        match self.0.take() {
-            Some(at) => cmd::run(&mut cmd::words("umount", [&at])),
-            None => Ok(()),
+        let Some(at) = self.0.take() else { return Ok(()) };
+        let mut result = cmd::run(&mut cmd::words("umount", [&at]));
+        // A child of another thread has our open files from its fork to its exec, and so keeps the mount busy.
+        for _ in 0..UMOUNT_RETRIES {
+            if result.is_ok() {
+                break;
+            }
+            thread::sleep(UMOUNT_DELAY);
+            result = cmd::run(&mut cmd::words("umount", [&at]));
         }
+        result
     }
 }
 
