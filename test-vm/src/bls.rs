@@ -63,9 +63,14 @@ impl<'a> BootPartition<'a> {
         Self { lab, disk }
     }
 
+    /// To read, as a boot loader does: it looks at no bitmap and at no checksum, which may be wrong before the journal is
+    /// replayed.
     fn debugfs(&self, request: &str) -> Command {
-        let image = format!("{}?offset={BOOT_OFFSET}", self.disk.display());
-        self.lab.tool(["debugfs", "-w", "-R", request, &image])
+        self.lab.tool(["debugfs", "-c", "-n", "-R", request, &self.image()])
+    }
+
+    fn image(&self) -> String {
+        format!("{}?offset={BOOT_OFFSET}", self.disk.display())
     }
 
     /// All entries as text, by name.
@@ -104,7 +109,8 @@ impl<'a> BootPartition<'a> {
 
     /// Copy a file in.
     pub fn write(&self, from: &Path, path: &str) -> Result<()> {
-        cmd::run(&mut self.debugfs(&format!("write {} {path}", from.display())))
+        let request = format!("write {} {path}", from.display());
+        cmd::run(&mut self.lab.tool(["debugfs", "-w", "-R", &request, &self.image()]))
             .with_context(|| format!("writing {path} on the boot partition"))
     }
 }

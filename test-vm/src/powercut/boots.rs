@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::log::{Entry, Log};
 use super::record::{self, Recording};
 use super::states::{Random, State, around, choose};
+use super::worker::slice;
 use crate::cmd;
 use crate::images::Images;
 use crate::qemu::{Loader, Machine};
@@ -17,14 +18,14 @@ use crate::suite::job;
 /// A step that happens many times is tried at one of them.
 const LAYER_STEP: &str = "layer-ref";
 
-/// Boot the recorded disk as `count` power cuts left it, or as many as there are named steps. True if all boots end on
-/// the node image.
-pub fn run(images: &Images<'_>, fstype: &str, count: usize, seed: u64) -> Result<bool> {
+/// Boot the recorded disk as `count` power cuts left it, or as many as there are named steps; of these only the `range`
+/// FROM:TO. True if all boots end on the node image.
+pub fn run(images: &Images<'_>, fstype: &str, count: usize, range: Option<&str>, seed: u64) -> Result<bool> {
     let recording = record::recording(images, fstype, true)?;
     let log = Log::read(&recording.log)?;
-    let cuts = cuts(&log, count, seed)?;
+    let cuts = slice(cuts(&log, count, seed)?.into_iter().enumerate().collect(), range)?;
     let (mut passed, total) = (0, cuts.len());
-    for (number, (name, state)) in cuts.into_iter().enumerate() {
+    for (number, (name, state)) in cuts {
         match boot(images, &recording, &log, &format!("cut-{fstype}-{number}"), &state) {
             Ok(answer) => {
                 println!("ok {fstype}: cut at {name}, {} of what was not flushed: {answer}", describe(&log, &state));

@@ -37,7 +37,7 @@ pub struct PowerCuts {
     /// how many states of each disk; 1000 if not given, 0: none
     #[argh(option, default = "1000")]
     states: usize,
-    /// only these of them, FROM:TO: a long run in pieces
+    /// only these of them, or of the boots if --states is 0, FROM:TO: a long run in pieces
     #[argh(option)]
     slice: Option<String>,
     /// which states: the same for the same number
@@ -73,8 +73,11 @@ pub fn run(images: &Images<'_>, options: &PowerCuts) -> Result<bool> {
             good &= replay(images, options, fstype, options.states)?;
         }
         if options.boots > 0 {
-            good &= replay(images, options, fstype, AROUND_MARKS)?;
-            good &= boots::run(images, fstype, options.boots, options.seed)?;
+            let slice = options.slice.as_deref().filter(|_| options.states == 0);
+            if slice.is_none() {
+                good &= replay(images, options, fstype, AROUND_MARKS)?;
+            }
+            good &= boots::run(images, fstype, options.boots, slice, options.seed)?;
         }
     }
     Ok(good)

@@ -140,12 +140,12 @@ fn around_marks(log: &Log, seed: u64) -> Result<Vec<State>> {
 }
 
 /// Those from FROM to before TO.
-fn slice(states: Vec<State>, range: Option<&str>) -> Result<Vec<State>> {
-    let Some(range) = range else { return Ok(states) };
+pub fn slice<T>(all: Vec<T>, range: Option<&str>) -> Result<Vec<T>> {
+    let Some(range) = range else { return Ok(all) };
     let reading = || format!("reading --slice {range}");
     let (from, to) = range.split_once(':').with_context(reading)?;
     let (from, to): (usize, usize) = (from.parse().with_context(reading)?, to.parse().with_context(reading)?);
-    Ok(states.into_iter().skip(from).take(to.saturating_sub(from)).collect())
+    Ok(all.into_iter().skip(from).take(to.saturating_sub(from)).collect())
 }
 
 /// The disk before and after the recorded boot.
