@@ -57,7 +57,7 @@ lint: all
 .PHONY: unit
 unit:
 	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) test --locked --package slipstream --test docs --test mco --test boot --test http --test hostile --test interrupt -- --nocapture
+	$(CARGO) test --locked --package slipstream --test docs --test mco --test boot --test http --test hostile --test interrupt --test concurrency -- --nocapture
 	$(CARGO) test --locked --package slipstream --features failpoints --test boot -- --nocapture
 
 # Pulls from real servers, in a network namespace. Needs root, and says so when it is skipped.

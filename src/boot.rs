@@ -15,8 +15,10 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::deploy::{self, Deployed};
 use crate::failpoint;
-use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_image, import, kernels, plan};
-use crate::oci::host_architecture;
+use crate::import::{
+    Imported, Plan, Purpose, Session, collect_layers, ensure_boot_room, forget_images, import, kernels, plan,
+};
+use crate::oci::{Digest, ImageReference, host_architecture};
 use crate::ostree::{Deployment, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
 use crate::request::files::{Files, RootFiles};
@@ -38,6 +40,8 @@ const EMERGENCY: &str = "emergency";
 const MCO_FORCE: &str = "machine-config-daemon-force";
 /// Exit code of `boot` when it has failed, reported it, and left the bootimage as it was.
 const FAILED: i32 = 1;
+/// For cleaning up, when the deadline may be over.
+const CLEAN_UP_TIME: Duration = Duration::from_secs(2);
 
 /// Where everything is. The defaults are those of the initramfs.
 #[derive(Clone, Debug)]
@@ -185,7 +189,7 @@ impl Story<'_> {
         }
         let _writable = WritableRoot::ensure(root)?;
         let _boot = BootPartition::ensure(root, self.deadline)?;
-        let sysroot = Sysroot::open(root)?;
+        let sysroot = Sysroot::open(root, self.deadline)?;
         let deployments = sysroot.deployments()?;
         let bootimage = deployments.iter().find(|deployment| deployment.path == booted);
         let bootimage = bootimage.with_context(|| format!("{} is in no boot loader entry", booted.display()))?;
@@ -197,12 +201,13 @@ impl Story<'_> {
             Ok(kargs) => kargs,
             Err(reason) => return Ok((Outcome::Skipped, Some(reason))),
         };
+        remove_unfinished(&sysroot, root, &link);
         let repo = sysroot.repo()?;
         let result = self.bring_in(&sysroot, &repo, bootimage, &kernel, &kargs);
         let deployed = match result {
             Ok(deployed) => deployed,
             Err(error) => {
-                self.give_up(&sysroot, &repo);
+                self.give_up(&sysroot, &repo, &link);
                 return match error.downcast::<Refused>() {
                     Ok(Refused(reason)) => Ok((Outcome::Skipped, Some(reason))),
                     Err(error) => Err(error),
@@ -242,14 +247,25 @@ impl Story<'_> {
     }
 
     /// Clean up after a failure, unless it came so late that the node image is in the boot loader entries.
-    fn give_up(&self, sysroot: &Sysroot, repo: &Repo) {
-        let deployed = sysroot.load().and_then(|()| {
-            Ok(sysroot.deployments()?.iter().any(|deployment| deploy::is_of_image(deployment, &self.request.image)))
-        });
-        match deployed {
-            Ok(false) => clean_up(repo, self.request),
-            Ok(true) => log::warn!("the node image is deployed: it boots next"),
+    fn give_up(&self, sysroot: &Sysroot, repo: &Repo, link: &BootLink) {
+        match sysroot.load().and_then(|()| sysroot.deployments()) {
+            Ok(deployments) if deployments.iter().any(|there| deploy::is_of_image(there, &self.request.image)) => {
+                log::warn!("the node image is deployed: it boots next");
+            }
+            Ok(_) => {
+                remove_unfinished(sysroot, &self.options.sysroot, link);
+                self.clean_up(sysroot, repo);
+            }
             Err(error) => log::warn!("reading the boot loader entries: {error:#}"),
+        }
+    }
+
+    /// Remove the refs that a run that came to nothing has left. That this fails must not hide why the run failed.
+    fn clean_up(&self, sysroot: &Sysroot, repo: &Repo) {
+        let path = self.options.sysroot.join("ostree/repo");
+        let session = Session::open(repo, &path, Purpose::Boot, Instant::now() + CLEAN_UP_TIME);
+        if let Err(error) = session.and_then(|session| collect(&session, sysroot, None)) {
+            log::warn!("cleaning up: {error:#}");
         }
     }
 
@@ -262,7 +278,7 @@ impl Story<'_> {
         kernel: &str,
         kargs: &[String],
     ) -> Result<Deployed> {
-        let imported = self.import_from_any(repo)?;
+        let imported = self.import_from_any(sysroot, repo)?;
         let repo_path = self.options.sysroot.join("ostree/repo");
         let own = kernels(&repo_path, &imported.commit)?;
         let versions: Vec<&str> = own.iter().map(|kernel| kernel.version.as_str()).collect();
@@ -284,11 +300,12 @@ impl Story<'_> {
     }
 
     /// Try the sources in order.
-    fn import_from_any(&mut self, repo: &Repo) -> Result<Imported> {
+    fn import_from_any(&mut self, sysroot: &Sysroot, repo: &Repo) -> Result<Imported> {
         let mut last = None;
         for spec in &self.request.sources {
             let mut log = EndpointLog::default();
-            let result = self.import_from(repo, spec, &mut log).with_context(|| format!("using source {spec}"));
+            let result =
+                self.import_from(sysroot, repo, spec, &mut log).with_context(|| format!("using source {spec}"));
             let error = result.as_ref().err().map(|error| format!("{error:#}"));
             self.status.endpoints.push((spec.to_string(), error));
             self.status.endpoints.extend(log.entries());
@@ -306,7 +323,13 @@ impl Story<'_> {
         Err(last.context("no source is given")?)
     }
 
-    fn import_from(&mut self, repo: &Repo, spec: &SourceSpec, log: &mut EndpointLog) -> Result<Imported> {
+    fn import_from(
+        &mut self,
+        sysroot: &Sysroot,
+        repo: &Repo,
+        spec: &SourceSpec,
+        log: &mut EndpointLog,
+    ) -> Result<Imported> {
         let started = Instant::now();
         let image = &self.request.image;
         let config = HostConfig::new(self.files.clone());
@@ -328,13 +351,19 @@ impl Story<'_> {
         let own = self.status.bootimage.as_ref().and_then(|bootimage| bootimage.version.as_deref());
         let oldest = verified.config.label(MIN_BOOTIMAGE);
         self.request.skew.allows(own, verified.config.version(), oldest).map_err(Refused)?;
-        self.import_verified(repo, &verified)
+        let repo_path = self.options.sysroot.join("ostree/repo");
+        let session = Session::open(repo, &repo_path, Purpose::Boot, self.deadline)?;
+        let imported = self.import_verified(&session, &verified)?;
+        // What earlier runs have left. The image is there, whatever is odd about another one.
+        if let Err(error) = collect(&session, sysroot, Some(image)) {
+            log::warn!("cleaning up: {error:#}");
+        }
+        Ok(imported)
     }
 
-    fn import_verified(&mut self, repo: &Repo, verified: &VerifiedImage) -> Result<Imported> {
+    fn import_verified(&mut self, session: &Session<'_>, verified: &VerifiedImage) -> Result<Imported> {
         let started = Instant::now();
-        let repo_path = self.options.sysroot.join("ostree/repo");
-        let plan = match plan(repo, &repo_path, verified, &self.request.image)? {
+        let plan = match plan(session, verified, &self.request.image)? {
             Plan::AlreadyPresent(commit) => {
                 log::info!("the repository has the image");
                 return Ok(Imported { commit });
@@ -348,7 +377,7 @@ impl Story<'_> {
             bytes >> 20,
             plan.present_bytes() >> 20
         );
-        let imported = import(repo, &repo_path, verified, &self.request.image, &plan, self.deadline)?;
+        let imported = import(session, verified, &self.request.image, &plan, self.deadline)?;
         self.stage("import", started, Some(bytes));
         Ok(imported)
     }
@@ -382,12 +411,23 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Remove what a run that came to nothing has left. That this fails must not hide why the run failed.
-fn clean_up(repo: &Repo, request: &Request) {
-    let result = forget_image(repo, &request.image).and_then(|()| collect_layers(repo));
-    match result {
-        Ok(removed) => log::debug!("removed {removed} refs of layers"),
-        Err(error) => log::warn!("cleaning up: {error:#}"),
+/// Remove refs of ours that came to nothing; those of `keep` stay.
+fn collect(session: &Session<'_>, sysroot: &Sysroot, keep: Option<&ImageReference>) -> Result<()> {
+    let deployed: Vec<Digest> = sysroot.deployments()?.iter().map(|deployment| deployment.commit).collect();
+    forget_images(session, keep, &deployed)?;
+    let removed = collect_layers(session)?;
+    log::debug!("removed {removed} refs of layers");
+    Ok(())
+}
+
+/// Remove what is half deployed. It is in nobody's way but for its space. The boot links that no entry names go, too: not
+/// if that of this boot is among them.
+fn remove_unfinished(sysroot: &Sysroot, root: &Path, link: &BootLink) {
+    let current = link.is_current(root);
+    if let Err(error) =
+        current.and_then(|current| if current { deploy::remove_unfinished(sysroot, root) } else { Ok(()) })
+    {
+        log::warn!("cleaning up: {error:#}");
     }
 }
 

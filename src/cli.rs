@@ -11,7 +11,7 @@ use argh::FromArgs;
 
 use crate::boot::BootOptions;
 use crate::check::{CheckOptions, check};
-use crate::import::{Plan, import, plan};
+use crate::import::{Plan, Purpose, Session, collect_layers, import, plan};
 use crate::oci::ImageReference;
 use crate::ostree::{Repo, give_back_large_blocks};
 use crate::report::{RUN_DIR, describe};
@@ -160,10 +160,15 @@ impl PullCommand {
         let source = source::open(&SourceSpec::parse(&self.source)?, &around)?;
         let image = source::verify(source, reference.digest())?;
         let repo = Repo::open(&self.repo)?;
-        let commit = match plan(&repo, &self.repo, &image, &reference)? {
+        let session = Session::open(&repo, &self.repo, Purpose::Pull, deadline)?;
+        let commit = match plan(&session, &image, &reference)? {
             Plan::AlreadyPresent(commit) => commit,
-            Plan::Ready(plan) => import(&repo, &self.repo, &image, &reference, &plan, deadline)?.commit,
+            Plan::Ready(plan) => import(&session, &image, &reference, &plan, deadline)?.commit,
         };
+        // The image is there, whatever is odd about another one.
+        if let Err(error) = collect_layers(&session) {
+            log::warn!("cleaning up: {error:#}");
+        }
         println!("{}", commit.hex());
         Ok(())
     }

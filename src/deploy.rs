@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::fs::{self, File, FileType, Metadata};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,14 @@ use crate::request::kargs;
 
 /// What rpm-ostree and the MCO write before the pullspec: from a registry, by the policy of containers-policy.json(5).
 const ORIGIN_SCHEME: &str = "ostree-unverified-registry:";
+
+/// The boot loader entries, and how the names of libostree's own begin.
+const ENTRIES: &str = "boot/loader/entries";
+const OWN_ENTRIES: &str = "ostree-";
+/// Largest entry that is read, in bytes: they are a few lines.
+const MAX_ENTRY: u64 = 64 << 10;
+/// There is a staged deployment (libostree's `otcore.h`).
+const STAGED: &str = "/run/ostree/staged-deployment";
 
 /// The node image's deployment, default of the boot loader.
 #[derive(Debug)]
@@ -70,11 +78,103 @@ pub fn deploy(
         .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
         .context("deploying the node image")?;
     failpoint::reached("deployment");
+    let entries = foreign_entries(physical_root)?;
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.
     sysroot.make_default(&deployment, bootimage).context("deploying the node image")?;
     failpoint::reached("default");
+    if let Err(error) = keep_entries(physical_root, &entries) {
+        log::warn!("keeping the boot loader entries of others: {error:#}");
+    }
     Ok(Deployed { path: deployment.path })
+}
+
+/// The boot loader entries that libostree has not made, with their text. It writes a new directory with its own ones only.
+fn foreign_entries(physical_root: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
+    let directory = physical_root.join(ENTRIES);
+    let mut found = Vec::new();
+    for path in files(&directory)? {
+        let Some(name) = path.file_name() else { continue };
+        if name.as_encoded_bytes().starts_with(OWN_ENTRIES.as_bytes()) {
+            continue;
+        }
+        let mut text = Vec::new();
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        file.take(MAX_ENTRY).read_to_end(&mut text).with_context(|| format!("reading {}", path.display()))?;
+        found.push((name.to_owned(), text));
+    }
+    Ok(found)
+}
+
+/// Put back what is missing of them.
+fn keep_entries(physical_root: &Path, entries: &[(OsString, Vec<u8>)]) -> Result<()> {
+    let directory = physical_root.join(ENTRIES);
+    for (name, text) in entries {
+        let path = directory.join(name);
+        if path.symlink_metadata().is_ok() {
+            continue;
+        }
+        // What boot loaders do not take for an entry.
+        let temporary = directory.join(".slipstream-entry");
+        let writing = || format!("writing {}", path.display());
+        let mut file = File::create(&temporary).with_context(writing)?;
+        file.write_all(text).and_then(|()| file.sync_all()).with_context(writing)?;
+        fs::rename(&temporary, &path).with_context(writing)?;
+    }
+    Ok(())
+}
+
+/// Remove the deployments that no boot loader entry names, and their kernels: a run that was cut has left them, and their
+/// kernels may take the room of the new one. It is libostree's own cleanup, without its prune; where there is nothing of
+/// the kind it is not asked for.
+pub fn remove_unfinished(sysroot: &Sysroot, physical_root: &Path) -> Result<()> {
+    // One that is staged is in no entry until the shutdown, and a libostree that is not booted does not know of it.
+    if Path::new(STAGED).exists() {
+        return Ok(());
+    }
+    let known: Vec<PathBuf> = sysroot.deployments()?.into_iter().map(|deployment| deployment.path).collect();
+    let unfinished = deployment_directories(physical_root)?.into_iter().find(|path| !known.contains(path));
+    match unfinished {
+        Some(path) => {
+            log::info!("removing {}, which is in no boot loader entry", path.display());
+            sysroot.remove_unfinished()
+        }
+        None => Ok(()),
+    }
+}
+
+/// All deployments that are checked out, relative to the physical root.
+fn deployment_directories(physical_root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for stateroot in directories(&physical_root.join("ostree/deploy"))? {
+        found.extend(directories(&stateroot.join("deploy"))?);
+    }
+    Ok(found.iter().filter_map(|path| path.strip_prefix(physical_root).ok()).map(Path::to_owned).collect())
+}
+
+fn directories(path: &Path) -> Result<Vec<PathBuf>> {
+    list(path, |kind| kind.is_dir())
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    list(path, |kind| kind.is_file())
+}
+
+/// Entries of a directory, of one kind; none if there is no such directory.
+fn list(path: &Path, wanted: impl Fn(FileType) -> bool) -> Result<Vec<PathBuf>> {
+    let listing = || format!("listing {}", path.display());
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(listing)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(listing)?;
+        if wanted(entry.file_type().with_context(listing)?) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 /// The kernel arguments that a new entry takes over: those of the bootimage's, literally. libostree adds its own `ostree=`; ours

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod deploy;
 pub mod failpoint;
 pub mod import;
+pub mod lock;
 pub mod oci;
 pub mod ostree;
 pub mod report;

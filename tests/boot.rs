@@ -8,6 +8,8 @@
 
 #[path = "boot/ignition.rs"]
 mod ignition;
+#[path = "boot/others.rs"]
+mod others;
 // The corpus of the differential test needs more of them than this test.
 #[allow(dead_code)]
 #[path = "corpus/layer.rs"]
@@ -49,6 +51,10 @@ fn every_ending() {
         ("the MCO would reboot", ignition::mco_reboots),
         ("a remote file in the Ignition config", ignition::remote_file),
         ("check", ignition::check),
+        ("what others made", others::stay),
+        ("an image that was pulled beforehand", others::refused),
+        ("somebody holds a lock", others::locked),
+        ("nothing is unreachable", others::nothing_unreachable),
     ] {
         let machine = Machine::new().unwrap_or_else(|error| panic!("{label}: {error:#}"));
         case(&machine).unwrap_or_else(|error| panic!("{label}: {error:#}"));
@@ -338,6 +344,8 @@ fn killed_at_each_step() {
     ] {
         killed(step, expected).unwrap_or_else(|error| panic!("{step}: {error:#}"));
     }
+    others::cut_before().unwrap_or_else(|error| panic!("another image before: {error:#}"));
+    others::cut_and_refused().unwrap_or_else(|error| panic!("refused after a cut: {error:#}"));
 }
 
 #[cfg(feature = "failpoints")]

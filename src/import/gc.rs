@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Layer refs that no image needs are removed, as ostree-ext does after each import. Objects go with a later prune.
+//! Refs of ours that nobody needs are removed, as ostree-ext does with those of layers after each import. Other tools'
+//! refs are theirs: [`Mark`] tells. Objects go with a later prune.
 
 use std::collections::HashSet;
 
@@ -8,12 +9,15 @@ use serde_json::Value;
 
 use super::gvariant::parse_commit;
 use super::keys::MANIFEST;
+use super::mark::Mark;
 use super::refs::{IMAGE_PREFIX, LAYER_PREFIX, OTHER_ROOTS, image_ref, layer_ref};
+use super::session::Session;
 use crate::oci::{Digest, ImageReference};
 use crate::ostree::{ObjectType, Repo};
 
-/// Remove the refs of layers that are in no image of the repository. Returns how many.
-pub fn collect_layers(repo: &Repo) -> Result<usize> {
+/// Remove our refs of layers that are in no image of the repository. Returns how many.
+pub fn collect_layers(session: &Session<'_>) -> Result<usize> {
+    let repo = session.repo;
     let mut needed = HashSet::new();
     for prefix in [IMAGE_PREFIX].iter().chain(&OTHER_ROOTS) {
         for (name, commit) in repo.refs(prefix)? {
@@ -24,7 +28,7 @@ pub fn collect_layers(repo: &Repo) -> Result<usize> {
     }
     let mut removed = 0;
     for (name, _) in repo.refs(LAYER_PREFIX)? {
-        if !needed.contains(&name) {
+        if !needed.contains(&name) && Mark::of(&session.path, &name)? == Mark::Layer {
             repo.delete_ref(&name)?;
             removed += 1;
         }
@@ -32,13 +36,17 @@ pub fn collect_layers(repo: &Repo) -> Result<usize> {
     Ok(removed)
 }
 
-/// Remove the ref of an image that came to nothing.
-pub fn forget_image(repo: &Repo, image: &ImageReference) -> Result<()> {
-    let name = image_ref(image);
-    match repo.resolve_ref(&name)? {
-        Some(_) => repo.delete_ref(&name),
-        None => Ok(()),
+/// Remove the refs of images that were imported to be booted, except that of `keep`, and came to nothing: their commits
+/// are not among `deployed`.
+pub fn forget_images(session: &Session<'_>, keep: Option<&ImageReference>, deployed: &[Digest]) -> Result<()> {
+    let keep = keep.map(image_ref);
+    for (name, commit) in session.repo.refs(IMAGE_PREFIX)? {
+        let wanted = deployed.contains(&commit) || keep.as_ref() == Some(&name);
+        if !wanted && Mark::of(&session.path, &name)? == Mark::Boot {
+            session.repo.delete_ref(&name)?;
+        }
     }
+    Ok(())
 }
 
 /// The layers that a merge commit was made of; none for other commits.

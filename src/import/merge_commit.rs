@@ -9,10 +9,12 @@ use anyhow::{Context, Result};
 use super::keys::{CONFIG, IMPORTER, IMPORTER_VERSION, MANIFEST, MANIFEST_DIGEST};
 use super::label::Relabel;
 use super::layer::write_layer_commit;
+use super::mark::Mark;
 use super::merge::{overlay, remove_mount_points};
 use super::policy::TreePolicy;
 use super::publish::Publisher;
 use super::refs::{image_ref, layer_ref};
+use super::session::{Purpose, Session};
 use super::store::Store;
 use super::tree::{Dir, write_dirmeta};
 use super::writer::{Writer, Written};
@@ -112,21 +114,29 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// Publish everything that is not yet, and set the image's ref. Returns the commit.
+    /// Publish everything that is not yet, and set the image's ref. `present` are the layers that were there before,
+    /// with their commits. Returns the merge commit.
     pub(super) fn publish(
         self,
+        session: &Session<'_>,
         store: &Store,
         reference: &ImageReference,
+        present: &[(Digest, Digest)],
         publisher: &mut Publisher<'_>,
     ) -> Result<Digest> {
-        let image = store.stage_ref(&self.commit)?;
-        let moved = self.moved.into_iter().map(|(name, commit)| Ok((name, store.stage_ref(&commit)?)));
-        let moved = moved.collect::<Result<Vec<_>>>()?;
+        let mark = if session.purpose == Purpose::Boot { Mark::Boot } else { Mark::None };
+        let image = store.stage_ref(&self.commit, mark)?;
+        let stage_moved = |(name, commit): (String, Digest)| {
+            let staged = store.stage_ref(&commit, Mark::of(&session.path, &name)?)?;
+            Ok((name, staged))
+        };
+        let moved = self.moved.into_iter().map(stage_moved).collect::<Result<Vec<_>>>()?;
         publisher.publish_with(&self.objects)?;
         failpoint::reached("merge-commit");
         for (name, staged) in moved {
             store.publish_ref(&staged, &name)?;
         }
+        publisher.restore_refs(present)?;
         // All that the image needs is on disk before its name is.
         store.sync()?;
         store.publish_ref(&image, &image_ref(reference))?;

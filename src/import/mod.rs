@@ -7,7 +7,7 @@
 //!    are right: only then are its objects published, and only then is its ref set.
 //! 3. The merge commit, made of dirtrees in memory.
 //! 4. One sync, then the objects get their names, then the refs, the image's last.
-//! 5. Refs of layers that no image needs are removed.
+//! 5. Refs of ours that no image and no deployment needs are removed.
 //!
 //! Refs, metadata keys and the tree are described in `docs/format.md`, what happens at a power cut in `store`.
 
@@ -22,6 +22,7 @@ mod keys;
 mod label;
 mod layer;
 mod layer_tree;
+mod mark;
 mod merge;
 mod merge_commit;
 mod mode;
@@ -30,6 +31,7 @@ mod plan;
 mod policy;
 mod publish;
 mod refs;
+mod session;
 mod space;
 mod store;
 mod tree;
@@ -42,13 +44,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 
-pub use gc::{collect_layers, forget_image};
+pub use gc::{collect_layers, forget_images};
 pub use kernel::{Kernel, kernels};
 pub use plan::{ImportPlan, Plan, plan};
+pub use session::{Purpose, Session};
 pub use space::ensure_boot_room;
 
 use crate::oci::{Digest, ImageReference, Layer};
-use crate::ostree::Repo;
 use crate::report::Progress;
 use crate::source::VerifiedImage;
 use base::{Role, has_open_root, import_side_by_side};
@@ -68,17 +70,15 @@ pub struct Imported {
     pub commit: Digest,
 }
 
-/// Import what `plan` found missing, and write the merge commit. `repo_path` is where `repo` is.
+/// Import what `plan` found missing, and write the merge commit.
 pub fn import(
-    repo: &Repo,
-    repo_path: &Path,
+    session: &Session<'_>,
     image: &VerifiedImage,
     reference: &ImageReference,
     plan: &ImportPlan,
     deadline: Instant,
 ) -> Result<Imported> {
-    // Nobody may prune meanwhile: staged objects and published layers are not all reachable yet.
-    let _lock = repo.lock_shared()?;
+    let repo_path = session.path.as_path();
     let config = RepoConfig::read(repo_path)?;
     let room = space::ensure_room(repo_path, &config, space::needed(plan.missing())?)?;
     let store = Store::open(repo_path, config.mode, room)?;
@@ -93,7 +93,7 @@ pub fn import(
     let imported = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {
         let writeback = Writeback::start(scope, &store, &imported);
-        let result = import_layers(scope, &job, repo_path, plan, reference, &mut publisher);
+        let result = import_layers(scope, &job, session, plan, reference, &mut publisher);
         writeback.stop().and(result)
     });
     if result.is_err() {
@@ -105,14 +105,13 @@ pub fn import(
     let removed = store.remove_stage();
     let commit = result?;
     removed?;
-    collect_layers(repo)?;
     Ok(Imported { commit })
 }
 
 fn import_layers<'scope, 's: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     job: &Job<'_>,
-    repo_path: &Path,
+    session: &Session<'_>,
     plan: &ImportPlan,
     reference: &ImageReference,
     publisher: &mut Publisher<'s>,
@@ -120,11 +119,11 @@ fn import_layers<'scope, 's: 'scope>(
     let base = import_base(job, plan, publisher)?;
     // Thousands of objects get their names while the layers above are read and labelled.
     let publishing = publisher.publish_on(scope);
-    let merged = merge(job, &repo_path.join("tmp"), plan, base, publisher);
+    let merged = merge(job, &session.path.join("tmp"), plan, base, publisher);
     let published = publishing.join().map_err(|_| anyhow!("the thread that publishes has panicked"))?;
     let merged = merged?;
     published?;
-    merged.publish(job.store, reference, publisher)
+    merged.publish(session, job.store, reference, &plan.present_commits(), publisher)
 }
 
 /// Import the derived layers, and put everything together. `temporary` is the repository's `tmp`.

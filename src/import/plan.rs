@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is to be done, before anything is done.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 
 use super::gvariant::parse_commit;
 use super::keys::MANIFEST_DIGEST;
+use super::mark::Mark;
 use super::refs::{image_ref, layer_ref};
-use super::store::remove_stale;
+use super::session::{Purpose, Session};
+use super::store::remove_stages;
 use crate::oci::{Digest, ImageLayers, ImageReference, Layer};
-use crate::ostree::{ObjectType, Repo};
+use crate::ostree::ObjectType;
 use crate::source::VerifiedImage;
 
 /// Longest part of a ref, in bytes: it is the name of a file or directory.
@@ -45,6 +45,12 @@ impl ImportPlan {
         self.layers.all().zip(&self.present).filter(|(_, present)| present.is_none()).map(|(layer, _)| layer)
     }
 
+    /// Layers that are there, with their commits.
+    pub(super) fn present_commits(&self) -> Vec<(Digest, Digest)> {
+        let layers = self.layers.all().zip(&self.present);
+        layers.filter_map(|(layer, present)| Some((layer.descriptor.digest, (*present)?))).collect()
+    }
+
     /// Bytes that have to be read, as they are stored.
     pub fn missing_bytes(&self) -> u64 {
         self.missing().map(|layer| layer.descriptor.size).sum()
@@ -56,9 +62,9 @@ impl ImportPlan {
     }
 }
 
-/// Compare an image with what the repository at `repo_path` has. What a run that was killed at its very end has left
-/// there is removed.
-pub fn plan(repo: &Repo, repo_path: &Path, image: &VerifiedImage, reference: &ImageReference) -> Result<Plan> {
+/// Compare an image with what the repository has. What a run that was killed at its very end has left there is removed.
+pub fn plan(session: &Session<'_>, image: &VerifiedImage, reference: &ImageReference) -> Result<Plan> {
+    let repo = session.repo;
     let name = image_ref(reference);
     ensure!(
         name.split('/').all(|part| part.len() <= MAX_REF_PART),
@@ -68,7 +74,11 @@ pub fn plan(repo: &Repo, repo_path: &Path, image: &VerifiedImage, reference: &Im
         let parsed = parse_commit(&repo.load_metadata(ObjectType::Commit, &commit)?)
             .with_context(|| format!("reading commit {}", commit.hex()))?;
         if parsed.get(MANIFEST_DIGEST) == Some(&image.manifest.digest.to_string()) {
-            remove_stale(&repo_path.join("tmp"))?;
+            remove_stages(&session.path.join("tmp"), None)?;
+            if session.purpose == Purpose::Pull {
+                // One that an earlier boot has brought, and that is wanted now whether it boots or not.
+                Mark::clear(&session.path, &name)?;
+            }
             return Ok(Plan::AlreadyPresent(commit));
         }
     }

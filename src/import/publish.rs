@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::layer::Finished;
+use super::mark::Mark;
 use super::refs::layer_ref;
 use super::store::Store;
 use super::writer::Written;
@@ -22,12 +23,14 @@ const CHECKPOINT: Duration = Duration::from_secs(5);
 pub(super) struct Publisher<'a> {
     store: &'a Store,
     pending: Vec<Finished>,
+    /// Layers that were published, and their commits.
+    done: Vec<(Digest, Digest)>,
     last: Instant,
 }
 
 impl<'a> Publisher<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, pending: Vec::new(), last: Instant::now() }
+        Self { store, pending: Vec::new(), done: Vec::new(), last: Instant::now() }
     }
 
     /// Take a finished layer.
@@ -53,10 +56,34 @@ impl<'a> Publisher<'a> {
 
     /// Publish what is there, and other objects.
     pub(super) fn publish_with(&mut self, others: &Written) -> Result<()> {
-        let finished = std::mem::take(&mut self.pending);
+        let finished = self.take_pending();
         publish_layers(self.store, &finished, others)?;
         self.last = Instant::now();
         Ok(())
+    }
+
+    fn take_pending(&mut self) -> Vec<Finished> {
+        let finished = std::mem::take(&mut self.pending);
+        self.done.extend(finished.iter().map(|finished| (finished.digest, finished.commit)));
+        finished
+    }
+
+    /// Set the refs of layers again that somebody has removed meanwhile: those of `present`, and those that were
+    /// published here. An import by ostree-ext that ends while ours goes on removes what is in no image yet. Objects are
+    /// still there: nobody can have pruned.
+    pub(super) fn restore_refs(&self, present: &[(Digest, Digest)]) -> Result<()> {
+        let mut staged = Vec::new();
+        for (layer, commit) in present.iter().chain(&self.done) {
+            let name = layer_ref(layer);
+            if !self.store.has_ref(&name)? {
+                log::debug!("{name} was removed by another program");
+                staged.push((self.store.stage_ref(commit, Mark::Layer)?, name));
+            }
+        }
+        if !staged.is_empty() {
+            self.store.sync()?;
+        }
+        staged.iter().try_for_each(|(staged, name)| self.store.publish_ref(staged, name))
     }
 
     /// Publish what is there on a thread of its own, which takes as long as importing a layer.
@@ -67,7 +94,7 @@ impl<'a> Publisher<'a> {
     where
         'a: 'scope,
     {
-        let (store, finished) = (self.store, std::mem::take(&mut self.pending));
+        let (store, finished) = (self.store, self.take_pending());
         self.last = Instant::now();
         scope.spawn(move || publish_layers(store, &finished, &Written::default()))
     }
@@ -79,7 +106,8 @@ fn publish_layers(store: &Store, layers: &[Finished], others: &Written) -> Resul
     if layers.is_empty() && others.names().next().is_none() {
         return Ok(());
     }
-    let refs = layers.iter().map(|finished| store.stage_ref(&finished.commit)).collect::<Result<Vec<_>>>()?;
+    let refs =
+        layers.iter().map(|finished| store.stage_ref(&finished.commit, Mark::Layer)).collect::<Result<Vec<_>>>()?;
     // Objects get their names when they are on disk, so that a name always means the whole object.
     store.sync()?;
     let objects = || layers.iter().map(|finished| &finished.objects).chain([others]).flat_map(Written::names);
@@ -91,4 +119,35 @@ fn publish_layers(store: &Store, layers: &[Finished], others: &Written) -> Resul
         failpoint::reached("layer-ref");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mode::RepoMode;
+    use super::*;
+
+    #[test]
+    fn refs_that_somebody_has_removed_are_set_again() {
+        let repo = tempfile::tempdir_in("/var/tmp").unwrap();
+        for name in ["objects", "refs/heads", "tmp"] {
+            std::fs::create_dir_all(repo.path().join(name)).unwrap();
+        }
+        let store = Store::open(repo.path(), RepoMode::BareUser, 0).unwrap();
+        let mut publisher = Publisher::new(&store);
+        let [there, gone, ours] = ["there", "gone", "ours"].map(|text| Digest::of(text.as_bytes()));
+        let [old, new] = ["old", "new"].map(|text| Digest::of(text.as_bytes()));
+        publisher.done.push((ours, new));
+        store.publish_ref(&store.stage_ref(&old, Mark::None).unwrap(), &layer_ref(&there)).unwrap();
+        publisher.restore_refs(&[(there, new), (gone, new)]).unwrap();
+        for (label, layer, commit, mark) in [
+            ("one that is there", there, old, Mark::None),
+            ("one that was there at the beginning", gone, new, Mark::Layer),
+            ("one of this run", ours, new, Mark::Layer),
+        ] {
+            let name = layer_ref(&layer);
+            let text = std::fs::read_to_string(repo.path().join("refs/heads").join(&name)).unwrap();
+            assert_eq!(text.trim(), commit.hex(), "{label}");
+            assert_eq!(Mark::of(repo.path(), &name).unwrap(), mark, "{label}");
+        }
+    }
 }

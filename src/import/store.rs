@@ -16,13 +16,13 @@ mod writeback;
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::gvariant;
@@ -71,7 +71,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Open the repository at `path`, and its staging directory. At most `room` bytes of files will be written.
+    /// Open the repository at `path`, and its staging directory. At most `room` bytes of files will be written. Nobody
+    /// else imports: there is a [`Session`](super::session::Session).
     pub(super) fn open(path: &Path, mode: RepoMode, room: u64) -> Result<Self> {
         let open = |name: &str| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -80,8 +81,8 @@ impl Store {
         let (objects, temporary) = (open("objects")?, open("tmp")?);
         let boot_id = std::fs::read_to_string(BOOT_ID).with_context(|| format!("reading {BOOT_ID}"))?;
         let stage_name = format!("{STAGE_PREFIX}{}", boot_id.trim());
-        let stage = lock_stage(&temporary, &stage_name).context("opening the staging directory")?;
-        remove_other_stages(&path.join("tmp"), &stage_name)?;
+        remove_stages(&path.join("tmp"), Some(&stage_name))?;
+        let stage = open_stage(&temporary, &stage_name).context("opening the staging directory")?;
         let store = Self {
             objects,
             temporary,
@@ -205,61 +206,28 @@ impl Store {
     }
 }
 
-/// Remove staging directories that no import uses.
-pub(super) fn remove_stale(temporary: &Path) -> Result<()> {
+/// Remove the staging directories of imports that are over, except `keep`. The caller has the lock of imports: none of
+/// them is in use.
+pub(super) fn remove_stages(temporary: &Path, keep: Option<&str>) -> Result<()> {
     let reading = || format!("reading {}", temporary.display());
     for entry in std::fs::read_dir(temporary).with_context(reading)? {
-        let path = entry.with_context(reading)?.path();
-        let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGE_PREFIX));
-        if !ours {
-            continue;
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let stage = fs::open(&path, flags, Mode::empty()).with_context(|| format!("opening {}", path.display()))?;
-        match fs::flock(&stage, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => std::fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?,
-            Err(Errno::AGAIN) => {}
-            Err(error) => return Err(error).with_context(|| format!("locking {}", path.display())),
-        }
-    }
-    Ok(())
-}
-
-/// Create and lock the staging directory: two imports must not clean up each other's files.
-fn lock_stage(temporary: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
-    loop {
-        ignore(fs::mkdirat(temporary, name, Mode::RWXU), Errno::EXIST)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let stage = match fs::openat(temporary, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => continue,
-            other => other?,
-        };
-        fs::flock(&stage, FlockOperation::LockExclusive)?;
-        // Whoever had the lock has removed the directory.
-        match fs::statat(temporary, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(there) if there.st_ino == fs::fstat(&stage)?.st_ino => return Ok(stage),
-            Ok(_) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn remove_other_stages(temporary: &Path, own: &str) -> Result<()> {
-    for entry in std::fs::read_dir(temporary).with_context(|| format!("reading {}", temporary.display()))? {
-        let entry = entry.with_context(|| format!("reading {}", temporary.display()))?;
+        let entry = entry.with_context(reading)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(STAGE_PREFIX) && name != own {
-            let removed = std::fs::remove_dir_all(entry.path());
-            match removed {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("removing {}", entry.path().display()));
-                }
-                _ => log::debug!("removed {name}, staged before the machine went down"),
-            }
+        // We make directories; what else has such a name is not ours.
+        let directory = entry.file_type().with_context(reading)?.is_dir();
+        if name.starts_with(STAGE_PREFIX) && directory && keep != Some(&*name) {
+            std::fs::remove_dir_all(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
+            log::debug!("removed {name}, which an earlier run has left");
         }
     }
     Ok(())
+}
+
+fn open_stage(temporary: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    ignore(fs::mkdirat(temporary, name, Mode::RWXU), Errno::EXIST)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    fs::openat(temporary, name, flags, Mode::empty())
 }
 
 /// Whether a staged file was written to its end. A symbolic link gets its name when it is whole.

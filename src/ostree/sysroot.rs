@@ -4,12 +4,14 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use ostree_sys as sys;
 
 use super::raw::{Object, c_string, checked, copied, file, owned};
 use super::repo::Repo;
+use crate::lock::{LOCK_TIME, wait_for_lock};
 use crate::oci::Digest;
 
 /// Group and key of the origin that rpm-ostree, bootc and the MCO read.
@@ -39,14 +41,20 @@ pub struct Deployment {
 }
 
 impl Sysroot {
-    /// Lock the sysroot at `path`, and load it.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Lock the sysroot at `path`, waiting until `deadline` at most, and load it.
+    pub fn open(path: &Path, deadline: Instant) -> Result<Self> {
         let at = file(path)?;
         // SAFETY: `at` lives during the call; the result is a new object of ours.
         let sysroot = Object::take(unsafe { sys::ostree_sysroot_new(at.as_ptr()) }).context("creating a sysroot")?;
-        checked(|error| {
-            // SAFETY: a live object.
-            unsafe { sys::ostree_sysroot_lock(sysroot.as_ptr(), error) != 0 }
+        // ostree_sysroot_lock would wait for ever.
+        let until = deadline.min(Instant::now() + LOCK_TIME);
+        wait_for_lock("another process (ostree, rpm-ostree or bootc) has locked the sysroot", until, || {
+            let mut acquired = 0;
+            checked(|error| {
+                // SAFETY: a live object, and a variable that lives during the call.
+                unsafe { sys::ostree_sysroot_try_lock(sysroot.as_ptr(), &mut acquired, error) != 0 }
+            })?;
+            Ok(acquired != 0)
         })
         .with_context(|| format!("locking sysroot {}", path.display()))?;
         let opened = Self { sysroot };
@@ -177,11 +185,22 @@ impl Sysroot {
         self.describe(Object::take(deployed).context("libostree returned no deployment")?)
     }
 
+    /// Remove what no boot loader entry names: deployments, kernels, and the boot links of the other version.
+    pub fn remove_unfinished(&self) -> Result<()> {
+        checked(|error| {
+            // SAFETY: a live, loaded object, no cancellable.
+            unsafe { sys::ostree_sysroot_prepare_cleanup(self.sysroot.as_ptr(), null_mut(), error) != 0 }
+        })
+        .context("removing unfinished deployments")
+    }
+
     /// Make `deployment` the default: kernel and initramfs to the boot partition, boot loader entries, boot links.
-    /// `keep` stays as the next choice. Nothing is cleaned up, so that the boot link that runs stays.
+    /// All others stay: `keep` as the next choice, if it was the default. Nothing is cleaned up, so that the boot link
+    /// that runs stays.
     pub fn make_default(&self, deployment: &Deployment, keep: &Deployment) -> Result<()> {
         let stateroot = c_string(&deployment.stateroot)?;
-        let flags = sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_NO_CLEAN;
+        let flags = sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_NO_CLEAN
+            | sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_RETAIN;
         checked(|error| {
             // SAFETY: live objects and string, no cancellable.
             unsafe {

@@ -10,11 +10,14 @@ use crate::request::files::{Files, RootFiles};
 /// Where they are. `/boot/loader` is a symbolic link.
 const ENTRIES: &str = "/boot/loader/entries";
 
+/// How the names of libostree's own entries begin. Others may have no options: they start another system.
+const OWN: &str = "ostree-";
+
 /// The options of the entry that boots by default: the one with the highest version, as libostree writes them.
 pub fn default_options(physical_root: &Path) -> Result<String> {
     let root = RootFiles::new(physical_root);
     let mut best: Option<(u64, String)> = None;
-    for name in root.list(ENTRIES)?.iter().filter(|name| name.ends_with(".conf")) {
+    for name in root.list(ENTRIES)?.iter().filter(|name| name.starts_with(OWN) && name.ends_with(".conf")) {
         let path = format!("{ENTRIES}/{name}");
         let bytes = root.read(&path)?.with_context(|| format!("{path} is gone"))?;
         let text = String::from_utf8(bytes).with_context(|| format!("reading {path}"))?;
@@ -52,6 +55,7 @@ mod tests {
         for (name, text) in [
             ("ostree-9.conf", "title x\nversion 9\noptions nine\n"),
             ("ostree-10.conf", "version 10\noptions  ten ostree=/x \n"),
+            ("windows.conf", "title another system\nversion 99\nefi /EFI/other.efi\n"),
             ("old.conf.bak", "version 11\noptions eleven\n"),
         ] {
             std::fs::write(entries.join(name), text).unwrap();

@@ -46,13 +46,18 @@ impl BootLink {
         Ok(path.to_owned())
     }
 
+    /// Whether the link is one of those that the boot loader entries name.
+    pub fn is_current(&self, physical_root: &Path) -> Result<bool> {
+        Ok(self.current_version(physical_root)? == Some(self.version))
+    }
+
     /// Make the link name `deployment` (relative to the physical root).
     pub fn point_at(&self, physical_root: &Path, deployment: &Path) -> Result<()> {
         if self.resolve(physical_root).is_ok_and(|path| path == deployment) {
             return Ok(());
         }
         ensure!(
-            self.current_version(physical_root)? != Some(self.version),
+            !self.is_current(physical_root)?,
             "boot link {} belongs to a boot loader entry that is in use",
             self.path.display()
         );

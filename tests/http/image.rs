@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use slipstream::import::{Plan, import, plan};
+use slipstream::import::{Plan, Purpose, Session, import, plan};
 use slipstream::oci::{Digest, ImageReference};
 use slipstream::ostree::Repo;
 use slipstream::request::files::RootFiles;
@@ -112,8 +112,9 @@ impl Image {
             log = source.log();
             let image = source::verify(source, Digest::parse(&self.digest)?)?;
             let handle = Repo::open(&repo)?;
-            let Plan::Ready(plan) = plan(&handle, &repo, &image, &reference)? else { return Ok(String::new()) };
-            let commit = import(&handle, &repo, &image, &reference, &plan, deadline)?.commit.hex();
+            let session = Session::open(&handle, &repo, Purpose::Pull, deadline)?;
+            let Plan::Ready(plan) = plan(&session, &image, &reference)? else { return Ok(String::new()) };
+            let commit = import(&session, &image, &reference, &plan, deadline)?.commit.hex();
             fs::remove_dir_all(&repo).context("removing the repository")?;
             Ok(commit)
         });

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::super::gvariant;
+use super::super::mark::Mark;
 use super::{ObjectName, Store, c_name, ignore, is_whole, published_name, staged_name, through_proc};
 use crate::oci::Digest;
 use crate::ostree::{FileHeader, ObjectType};
@@ -241,14 +242,15 @@ impl Store {
         Ok(())
     }
 
-    /// Stage a ref on a commit. Returns the name to publish it by, after a sync.
+    /// Stage a ref on a commit, with a mark. Returns the name to publish it by, after a sync.
     ///
     /// libostree would make its temporary file among the refs, where one that is left behind is a ref too.
-    pub(in crate::import) fn stage_ref(&self, commit: &Digest) -> Result<String> {
+    pub(in crate::import) fn stage_ref(&self, commit: &Digest, mark: Mark) -> Result<String> {
         let name = self.temporary_name();
         let mut file = self.open_new(&name, METADATA_MODE).context("creating a ref")?;
         writeln!(file, "{}", commit.hex()).context("writing a ref")?;
         fs::fchmod(&file, METADATA_MODE).context("writing a ref")?;
+        mark.put(&file)?;
         Ok(name)
     }
 
@@ -260,6 +262,15 @@ impl Store {
             ignore(made, Errno::EXIST).with_context(setting)?;
         }
         fs::renameat(&self.stage, staged, &self.refs, name).with_context(setting)
+    }
+
+    /// Whether there is a ref of this name.
+    pub(in crate::import) fn has_ref(&self, name: &str) -> Result<bool> {
+        match fs::statat(&self.refs, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("looking for ref {name}")),
+        }
     }
 
     /// Remove the staging directory and what is left in it.
