@@ -177,11 +177,13 @@ impl Sysroot {
         self.describe(Object::take(deployed).context("libostree returned no deployment")?)
     }
 
-    /// Make `deployment` the default: kernel and initramfs to the boot partition, boot loader entries, boot links.
-    /// `keep` stays as the next choice. Nothing is cleaned up, so that the boot link that runs stays.
-    pub fn make_default(&self, deployment: &Deployment, keep: &Deployment) -> Result<()> {
+    /// Make `deployment` the default: kernel and initramfs to the boot partition, boot loader entries, boot links. All
+    /// others stay as the next choices; `merge` is the one that its `/etc` may be from. Nothing is cleaned up, so that the
+    /// boot link that runs stays.
+    pub fn make_default(&self, deployment: &Deployment, merge: &Deployment) -> Result<()> {
         let stateroot = c_string(&deployment.stateroot)?;
-        let flags = sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_NO_CLEAN;
+        let flags = sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_NO_CLEAN
+            | sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_RETAIN;
         checked(|error| {
             // SAFETY: live objects and string, no cancellable.
             unsafe {
@@ -189,7 +191,7 @@ impl Sysroot {
                     self.sysroot.as_ptr(),
                     stateroot.as_ptr(),
                     deployment.deployment.as_ptr(),
-                    keep.deployment.as_ptr(),
+                    merge.deployment.as_ptr(),
                     flags,
                     null_mut(),
                     error,
