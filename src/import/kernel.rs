@@ -180,3 +180,44 @@ fn kernel_of(entry: &Entry) -> Result<Option<String>> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_are_a_kernel() {
+        for (label, path, kind, expected) in [
+            ("a file", "usr/lib/modules/6.1/vmlinuz", Kind::File, Some("6.1")),
+            ("as some tools write it", "./usr/lib//modules/6.1+rt/vmlinuz", Kind::File, Some("6.1+rt")),
+            ("a link to an object", "/usr/lib/modules/6.1/vmlinuz", Kind::Hardlink, Some("6.1")),
+            ("a link to elsewhere", "usr/lib/modules/6.1/vmlinuz", Kind::Symlink, Some("6.1")),
+            ("a directory", "usr/lib/modules/6.1/vmlinuz/", Kind::Directory, None),
+            ("an initramfs", "usr/lib/modules/6.1/initramfs.img", Kind::File, None),
+            ("deeper", "usr/lib/modules/6.1/kernel/vmlinuz", Kind::File, None),
+            ("no version", "usr/lib/modules/vmlinuz", Kind::File, None),
+            ("a whiteout", "usr/lib/modules/6.1/.wh.vmlinuz", Kind::File, None),
+            ("elsewhere", "lib/modules/6.1/vmlinuz", Kind::File, None),
+        ] {
+            let (path, link, xattrs) = (path.as_bytes().to_vec(), Vec::new(), Vec::new());
+            let entry = Entry { path, link, kind, mode: 0, uid: 0, gid: 0, mtime: 0, size: 0, xattrs };
+            assert_eq!(kernel_of(&entry).unwrap().as_deref(), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_top_counts() {
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (label, own, brings, left) in [
+            ("no kernel", vec![], false, vec!["1"]),
+            ("another", vec!["2"], false, vec!["2"]),
+            ("the one", vec!["2", "3"], true, vec!["2", "3"]),
+        ] {
+            let mut found = texts(&["1"]);
+            assert_eq!(replace(&mut found, texts(&own), "3"), brings, "{label}");
+            assert_eq!(found, texts(&left), "{label}");
+        }
+        let other = OtherKernel { wanted: "3".to_owned(), found: Vec::new() };
+        assert_eq!(other.to_string(), "kernel=same, and the node image has none instead of 3");
+    }
+}
