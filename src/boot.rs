@@ -16,7 +16,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::deploy::{self, Deployed};
 use crate::failpoint;
 use crate::import::{
-    Imported, Plan, Purpose, Session, collect_layers, ensure_boot_room, forget_images, import, kernels, plan,
+    Imported, OtherKernel, Plan, Purpose, Session, collect_layers, commit_version, ensure_boot_room, forget_images,
+    import, kernels, plan,
 };
 use crate::oci::{Digest, ImageReference, host_architecture};
 use crate::ostree::{Deployment, Repo, Sysroot};
@@ -286,8 +287,8 @@ impl Story<'_> {
         node.commit = Some(imported.commit.hex());
         node.kernel = versions.iter().find(|version| **version == kernel).or(versions.first()).map(ToString::to_string);
         if self.request.kernel == KernelPolicy::Same && !versions.contains(&kernel) {
-            let reason = format!("kernel=same, and the node image has {} instead of {kernel}", versions.join(", "));
-            return Err(Refused(reason).into());
+            let found = versions.iter().map(ToString::to_string).collect();
+            return Err(Refused(OtherKernel { wanted: kernel.to_owned(), found }.to_string()).into());
         }
         let started = Instant::now();
         let root = &self.options.sysroot;
@@ -363,13 +364,16 @@ impl Story<'_> {
 
     fn import_verified(&mut self, session: &Session<'_>, verified: &VerifiedImage) -> Result<Imported> {
         let started = Instant::now();
-        let plan = match plan(session, verified, &self.request.image)? {
+        let mut plan = match plan(session, verified, &self.request.image)? {
             Plan::AlreadyPresent(commit) => {
                 log::info!("the repository has the image");
                 return Ok(Imported { commit });
             }
             Plan::Ready(plan) => plan,
         };
+        if self.request.kernel == KernelPolicy::Same {
+            plan.kernel = self.status.bootimage.as_ref().map(|bootimage| bootimage.kernel.clone());
+        }
         let (missing, bytes) = (plan.missing().count(), plan.missing_bytes());
         log::info!(
             "importing {missing} of {} layers, {} MiB; {} MiB are there",
@@ -377,7 +381,15 @@ impl Story<'_> {
             bytes >> 20,
             plan.present_bytes() >> 20
         );
-        let imported = import(session, verified, &self.request.image, &plan, self.deadline)?;
+        let result = import(session, verified, &self.request.image, &plan, self.deadline);
+        let imported = result.map_err(|error| match error.downcast::<OtherKernel>() {
+            Ok(other) => {
+                let node = self.status.node_image.get_or_insert_default();
+                node.kernel = other.found.first().cloned();
+                Refused(other.to_string()).into()
+            }
+            Err(error) => error,
+        })?;
         self.stage("import", started, Some(bytes));
         Ok(imported)
     }
@@ -437,25 +449,29 @@ fn bootimage_report(root: &Path, deployment: &Path, kernel: &str) -> Result<Boot
     Ok(BootimageReport {
         deployment: deployment.display().to_string(),
         commit: commit.to_owned(),
-        version: os_version(&root.join(deployment).join("usr/lib/os-release")),
+        version: bootimage_version(root, deployment, commit),
         kernel: kernel.to_owned(),
     })
 }
 
-/// The version in an os-release file: CoreOS's own field first.
-fn os_version(path: &Path) -> Option<String> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            log::debug!("reading {}: {error}", path.display());
-            return None;
-        }
-    };
-    let value = |key: &str| {
+/// The version of a deployment: CoreOS's own field of its os-release, else what its commit says, else the field that
+/// every system has: that of a CentOS Stream CoreOS may be a bare 9, or OpenShift's version.
+fn bootimage_version(root: &Path, deployment: &Path, commit: &str) -> Option<String> {
+    let unreadable = |error: anyhow::Error| log::debug!("looking for the bootimage's version: {error:#}");
+    let path = root.join(deployment).join("usr/lib/os-release");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()));
+    let text = text.map_err(unreadable).unwrap_or_default();
+    let field = |key: &str| {
         let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
         Some(value.trim_matches(['"', '\'']).to_owned())
     };
-    value("OSTREE_VERSION").or_else(|| value("VERSION_ID"))
+    field("OSTREE_VERSION")
+        .or_else(|| {
+            let version =
+                Digest::from_hex(commit).and_then(|commit| commit_version(&root.join("ostree/repo"), &commit));
+            version.map_err(unreadable).ok().flatten()
+        })
+        .or_else(|| field("VERSION_ID"))
 }
 
 fn running_kernel() -> String {

@@ -8,6 +8,8 @@
 
 #[path = "boot/ignition.rs"]
 mod ignition;
+#[path = "boot/kernel.rs"]
+mod kernel;
 #[path = "boot/others.rs"]
 mod others;
 // The corpus of the differential test needs more of them than this test.
@@ -17,6 +19,14 @@ mod layer;
 #[allow(dead_code)]
 #[path = "corpus/layout.rs"]
 mod layout;
+#[allow(dead_code)]
+#[path = "hostile/objects.rs"]
+mod objects;
+#[path = "boot/room.rs"]
+mod room;
+#[allow(dead_code)]
+#[path = "http/server.rs"]
+mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,6 +51,15 @@ fn every_ending() {
         ("a deliberate boot of the bootimage", deliberate),
         ("kernel=same", same_kernel),
         ("too far apart", skewed),
+        ("too far apart, and what was asked for", kernel::skew),
+        ("kernel=same, and no layer has it", kernel::another),
+        ("kernel=same, and it was only promised", kernel::promised),
+        ("kernel=same, and the base has it", kernel::in_base),
+        ("kernel=same, and a layer brings it", kernel::in_layer),
+        ("kernel=keep with another one", kernel::keep),
+        ("room for two kernels", room::two),
+        ("an older kernel takes the room", room::three),
+        ("the kernel is there already", room::same),
         ("no source has it", failed),
         ("the second source has it", second_source),
         ("another bootable image is not for us", not_bootable),
@@ -100,7 +119,14 @@ impl Machine {
         run(&["ostree", "admin", "init-fs", "--modern", &root.display().to_string()])?;
         run(&["ostree", "config", &repo, "set", "sysroot.bootloader", "none"])?;
         run(&["ostree", "admin", "os-init", "testos", &sysroot])?;
-        run(&["ostree", "commit", &repo, "--branch=bootimage", &format!("--tree=dir={}", tree.display())])?;
+        run(&[
+            "ostree",
+            "commit",
+            &repo,
+            "--branch=bootimage",
+            "--add-metadata-string=version=40.7.1",
+            &format!("--tree=dir={}", tree.display()),
+        ])?;
         run(&[
             "ostree",
             "admin",

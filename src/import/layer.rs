@@ -43,14 +43,23 @@ pub(super) struct Finished {
 }
 
 impl Job<'_> {
-    /// Import a layer, once more if its bytes were wrong and there is somebody else to ask.
+    /// Import a layer. Only one with the right digests is finished.
     fn import(
         &self,
         layer: &Layer,
         write: impl Fn(&Writer<'_>, &mut TarReader<Blocks>) -> Result<Digest>,
     ) -> Result<Finished> {
+        let (commit, objects) = self.read(layer, |tar| {
+            let writer = Writer::new(self.store);
+            Ok((write(&writer, tar)?, writer.finish()))
+        })?;
+        Ok(Finished { digest: layer.descriptor.digest, commit, objects })
+    }
+
+    /// Read a layer, once more if its bytes were wrong and there is somebody else to ask.
+    pub(super) fn read<T>(&self, layer: &Layer, act: impl Fn(&mut TarReader<Blocks>) -> Result<T>) -> Result<T> {
         loop {
-            match self.import_once(layer, &write) {
+            match self.read_once(layer, &act) {
                 Err(error) if self.image.is_worth_retrying(layer.descriptor.digest, &error) => {
                     log::warn!("{error:#}; reading it again");
                 }
@@ -59,21 +68,16 @@ impl Job<'_> {
         }
     }
 
-    /// Read a layer to the end, whatever `write` makes of it. Only a layer with the right digests is finished.
-    fn import_once(
-        &self,
-        layer: &Layer,
-        write: impl Fn(&Writer<'_>, &mut TarReader<Blocks>) -> Result<Digest>,
-    ) -> Result<Finished> {
+    /// Read a layer to the end, whatever `act` makes of it.
+    fn read_once<T>(&self, layer: &Layer, act: impl Fn(&mut TarReader<Blocks>) -> Result<T>) -> Result<T> {
         let digest = layer.descriptor.digest;
         let what = || format!("importing layer {}/{} {digest}", layer.number, self.image.manifest.layers.len());
         let started = Instant::now();
         let blob = self.image.open_blob(digest).with_context(what)?;
         let blob = Metered { inner: blob, job: self };
-        let writer = Writer::new(self.store);
-        let (commit, size) = std::thread::scope(|scope| {
+        let (result, size) = std::thread::scope(|scope| {
             let mut stream = LayerStream::start(scope, blob, layer)?;
-            let result = write(&writer, stream.tar());
+            let result = act(stream.tar());
             stream.finish(result)
         })
         .with_context(what)?;
@@ -83,7 +87,7 @@ impl Job<'_> {
             layer.descriptor.size,
             started.elapsed().as_secs_f64()
         );
-        Ok(Finished { digest, commit, objects: writer.finish() })
+        Ok(result)
     }
 
     /// A chunk becomes a commit of its own, with its objects in one flat directory: so they are reachable, and the

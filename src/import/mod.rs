@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Bytes to a commit: an image into an ostree repository, as ostree-ext would have written it.
 //!
-//! 1. [`plan`]: which layers the repository has.
+//! 1. [`plan`]: which layers the repository has. If the image has to have a certain kernel: whether it can have it.
 //! 2. The missing chunks and the commit layer, side by side; then the missing derived layers, whose files are labelled
 //!    by the base's policy. Objects are staged. A layer is finished when all of it was read and both of its digests
 //!    are right: only then are its objects published, and only then is its ref set.
@@ -45,23 +45,28 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 
 pub use gc::{collect_layers, forget_images};
-pub use kernel::{Kernel, kernels};
+pub use kernel::{Kernel, OtherKernel, kernels};
 pub use plan::{ImportPlan, Plan, plan};
 pub use session::{Purpose, Session};
 pub use space::ensure_boot_room;
 
 use crate::oci::{Digest, ImageReference, Layer};
+use crate::ostree::ObjectType;
 use crate::report::Progress;
 use crate::source::VerifiedImage;
 use base::{Role, has_open_root, import_side_by_side};
 use config::RepoConfig;
 use derived::LayerContext;
-use layer::Job;
+use gvariant::parse_commit;
+use layer::{Finished, Job};
 use merge_commit::{Merge, Merged};
 use policy::TreePolicy;
 use publish::Publisher;
 use store::{Store, Writeback};
 use tree::Dir;
+
+/// The metadata key of a commit's version (ostree, `OSTREE_COMMIT_META_KEY_VERSION`).
+const COMMIT_VERSION: &str = "version";
 
 /// An image that is in the repository, whole and verified.
 #[derive(Debug)]
@@ -116,7 +121,8 @@ fn import_layers<'scope, 's: 'scope>(
     reference: &ImageReference,
     publisher: &mut Publisher<'s>,
 ) -> Result<Digest> {
-    let base = import_base(job, plan, publisher)?;
+    let commit_layer = kernel::look_ahead(job, plan)?;
+    let base = import_base(job, plan, commit_layer, publisher)?;
     // Thousands of objects get their names while the layers above are read and labelled.
     let publishing = publisher.publish_on(scope);
     let merged = merge(job, &session.path.join("tmp"), plan, base, publisher);
@@ -162,14 +168,20 @@ fn merge(
     Merge { store, image: job.image, temporary, base, root, policy, layers: &layers.derived }.build(&derived, publisher)
 }
 
-/// Import what is missing of the base. Returns its commit.
-fn import_base(job: &Job<'_>, plan: &ImportPlan, publisher: &mut Publisher<'_>) -> Result<Option<Digest>> {
+/// Import what is missing of the base; its commit layer may be `imported` already. Returns its commit.
+fn import_base(
+    job: &Job<'_>,
+    plan: &ImportPlan,
+    mut imported: Option<Finished>,
+    publisher: &mut Publisher<'_>,
+) -> Result<Option<Digest>> {
     let layers = &plan.layers;
     let missing = |layer: &&Layer| plan.present(layer).is_none();
     let mut wanted: Vec<_> = layers.chunks.iter().filter(missing).map(|layer| (layer, Role::Chunk)).collect();
-    wanted.extend(layers.commit.iter().filter(missing).map(|layer| (layer, Role::Commit)));
+    if imported.is_none() {
+        wanted.extend(layers.commit.iter().filter(missing).map(|layer| (layer, Role::Commit)));
+    }
     let Some(commit_layer) = &layers.commit else { return Ok(None) };
-    let mut imported = None;
     import_side_by_side(job, wanted, |finished| {
         if finished.digest == commit_layer.descriptor.digest {
             imported = Some(finished);
@@ -186,4 +198,11 @@ fn import_base(job: &Job<'_>, plan: &ImportPlan, publisher: &mut Publisher<'_>) 
         publisher.add(finished)?;
     }
     Ok(Some(base))
+}
+
+/// The version in the metadata of a commit of the repository at `repo_path`, where rpm-ostree writes it.
+pub fn commit_version(repo_path: &Path, commit: &Digest) -> Result<Option<String>> {
+    let store = Store::open_to_read(repo_path, RepoConfig::read(repo_path)?.mode)?;
+    let commit = parse_commit(&store.load_metadata(ObjectType::Commit, commit)?)?;
+    Ok(commit.get(COMMIT_VERSION).map(str::to_owned))
 }

@@ -32,6 +32,9 @@ pub struct ImportPlan {
     pub layers: ImageLayers,
     /// For each layer of the manifest, in its order: the commit that a finished import left, or none.
     pub present: Vec<Option<Digest>>,
+    /// The kernel that the image must have. It is known early that it does not: the import then ends with
+    /// [`super::OtherKernel`]. That it has it is for the caller to check.
+    pub kernel: Option<String>,
 }
 
 impl ImportPlan {
@@ -85,5 +88,5 @@ pub fn plan(session: &Session<'_>, image: &VerifiedImage, reference: &ImageRefer
     let layers = ImageLayers::of(&image.manifest, &image.config)?;
     let present =
         layers.all().map(|layer| repo.resolve_ref(&layer_ref(&layer.descriptor.digest))).collect::<Result<_>>()?;
-    Ok(Plan::Ready(ImportPlan { layers, present }))
+    Ok(Plan::Ready(ImportPlan { layers, present, kernel: None }))
 }

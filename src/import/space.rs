@@ -14,6 +14,9 @@ const UNPACKED_TENTHS: u64 = 25;
 /// What libostree keeps free when its configuration does not say: 3 %, but no more than 500 MB.
 const DEFAULT_FREE_PERCENT: u64 = 3;
 const DEFAULT_FREE_SIZE: u64 = 500_000_000;
+/// What a deployment takes on the boot partition besides kernel and initramfs, in bytes: entries, directories, the rest of a
+/// block.
+const BOOT_ENTRIES: u64 = 256 << 10;
 
 /// Bytes that missing layers will take.
 pub(super) fn needed<'a>(missing: impl Iterator<Item = &'a Layer>) -> Result<u64> {
@@ -43,11 +46,11 @@ pub(super) fn ensure_room(path: &Path, config: &RepoConfig, needed: u64) -> Resu
 }
 
 /// Refuse to deploy when the boot partition at `path` has no room for the kernel of the node image. A kernel that the
-/// bootimage has too is there already.
+/// bootimage has too is there already. What others have put there stays: an older deployment is not ours to remove.
 pub fn ensure_boot_room(path: &Path, bootimage: &[Kernel], node: &[Kernel]) -> Result<()> {
     let new = node.iter().filter(|kernel| !bootimage.iter().any(|there| there.files == kernel.files));
     // libostree takes one kernel of a deployment; there is no more than one in an image that boots.
-    let needed = new.map(|kernel| kernel.bytes).max().unwrap_or_default();
+    let needed = new.map(|kernel| kernel.bytes).max().unwrap_or_default().saturating_add(BOOT_ENTRIES);
     let stat = rustix::fs::statvfs(path).with_context(|| format!("reading the free space of {}", path.display()))?;
     check("the boot partition", needed, stat.f_bavail.saturating_mul(stat.f_frsize), 0)
 }

@@ -194,10 +194,10 @@ impl Sysroot {
         .context("removing unfinished deployments")
     }
 
-    /// Make `deployment` the default: kernel and initramfs to the boot partition, boot loader entries, boot links.
-    /// All others stay: `keep` as the next choice, if it was the default. Nothing is cleaned up, so that the boot link
-    /// that runs stays.
-    pub fn make_default(&self, deployment: &Deployment, keep: &Deployment) -> Result<()> {
+    /// Make `deployment` the default: kernel and initramfs to the boot partition, boot loader entries, boot links. All
+    /// others stay as the next choices; `merge` is the one that its `/etc` may be from. Nothing is cleaned up, so that the
+    /// boot link that runs stays.
+    pub fn make_default(&self, deployment: &Deployment, merge: &Deployment) -> Result<()> {
         let stateroot = c_string(&deployment.stateroot)?;
         let flags = sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_NO_CLEAN
             | sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_RETAIN;
@@ -208,7 +208,7 @@ impl Sysroot {
                     self.sysroot.as_ptr(),
                     stateroot.as_ptr(),
                     deployment.deployment.as_ptr(),
-                    keep.deployment.as_ptr(),
+                    merge.deployment.as_ptr(),
                     flags,
                     null_mut(),
                     error,

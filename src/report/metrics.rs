@@ -14,7 +14,7 @@ pub const METRICS_FILE: &str = "slipstream.prom";
 /// The metrics of an account.
 pub(super) fn metrics(status: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (node, bootimage) = (&status["node_image"], &status["bootimage"]);
+    let (node, kernel) = (&status["node_image"], &status["kernel"]);
     let mut page = Page::default();
     page.family("slipstream_info", "What was asked for, and by which version.");
     let info = [("version", text(&status["slipstream"])), ("image", text(&node["image"]))];
@@ -27,9 +27,9 @@ pub(super) fn metrics(status: &Value) -> String {
     page.family("slipstream_reboot_avoided", "Whether this boot runs the node image without a reboot.");
     let avoided = status["reboot"]["avoided"].as_bool().unwrap_or_default();
     page.sample("slipstream_reboot_avoided", &[], f64::from(u8::from(avoided)));
-    if let (Some(running), Some(own)) = (bootimage["kernel"].as_str(), node["kernel"].as_str()) {
-        page.family("slipstream_kernel_differs", "Whether the running kernel is not the node image's.");
-        let differs = avoided && running != own;
+    if kernel["own"].is_string() {
+        page.family("slipstream_kernel_differs", "Whether the node image runs on another kernel than its own.");
+        let differs = kernel["differs"].as_bool().unwrap_or_default();
         page.sample("slipstream_kernel_differs", &[], f64::from(u8::from(differs)));
     }
     let stages = status["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -82,7 +82,7 @@ mod tests {
     fn a_swap() {
         let status = json!({
             "slipstream": "1.0", "outcome": "swapped", "reboot": {"avoided": true},
-            "bootimage": {"kernel": "6.1"}, "node_image": {"image": "a\"b\\c\nd", "kernel": "6.2"},
+            "kernel": {"running": "6.1", "own": "6.2", "differs": true}, "node_image": {"image": "a\"b\\c\nd"},
             "stages": [{"name": "import", "seconds": 1.5, "bytes": 1024}, {"name": "swap", "seconds": 0.25, "bytes": null}],
         });
         let page = metrics(&status);

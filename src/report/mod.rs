@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What happened: log lines, the status file, metrics, the journal event, progress.
+//! What happened: log lines, the status file, metrics, news for operators, the journal event, progress.
 
 mod journal;
 mod log_lines;
 mod metrics;
+mod operators;
 mod progress;
 mod status;
 
 pub use journal::{MESSAGE_ID, send_event};
 pub use log_lines::{run, set_debug};
 pub use metrics::METRICS_FILE;
+pub use operators::{FEATURES_FILE, publish_kernel};
 pub use progress::Progress;
 pub use status::{
     BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_failure, append_settled, describe,

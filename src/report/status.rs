@@ -160,11 +160,19 @@ impl Status {
             "request": request_json(&self.settings),
             "bootimage": self.bootimage.as_ref().map(BootimageReport::to_json),
             "node_image": self.node_image.as_ref().map(NodeImageReport::to_json),
+            "kernel": self.kernel(),
             "stages": stages,
             "endpoints": endpoints,
             "reboot": self.reboot(),
             "leftovers": leftovers,
         })
+    }
+
+    fn kernel(&self) -> Value {
+        let running = self.bootimage.as_ref().map(|bootimage| bootimage.kernel.as_str());
+        let own = self.node_image.as_ref().and_then(|node| node.kernel.as_deref());
+        let differs = self.outcome == Outcome::Swapped && own.is_some() && own != running;
+        json!({"running": running, "own": own, "differs": differs})
     }
 
     fn reboot(&self) -> Value {
@@ -269,6 +277,7 @@ pub fn append_failure(run_dir: &Path, reason: &str) -> Result<()> {
     let mut status = read_status(run_dir)?.context("the status file is gone")?;
     status["outcome"] = json!(Outcome::Failed.name());
     status["reason"] = json!(format!("settling the root: {reason}"));
+    status["kernel"]["differs"] = json!(false);
     status["reboot"]["avoided"] = json!(false);
     status["reboot"]["reasons"] = json!([status["reason"]]);
     write_json(run_dir, &status)?;
@@ -285,7 +294,7 @@ fn write_json(run_dir: &Path, status: &Value) -> Result<()> {
 }
 
 /// Write a file of the run directory, whole or not at all.
-fn replace(run_dir: &Path, name: &str, text: &str) -> Result<()> {
+pub(super) fn replace(run_dir: &Path, name: &str, text: &str) -> Result<()> {
     let path = run_dir.join(name);
     let temporary = run_dir.join(format!(".{name}.new"));
     let mut file = fs::OpenOptions::new()
@@ -340,6 +349,9 @@ fn words(status: &Value) -> String {
                 }
             }
         }
+    }
+    if status["kernel"]["differs"] == true {
+        lines.push("the kernels differ: that of the node image runs after the next reboot".to_owned());
     }
     let list = |field: &str| status[field].as_array().cloned().unwrap_or_default();
     let deferred = status["reboot"]["deferred_kargs"].as_array().into_iter().flatten().filter_map(Value::as_str);

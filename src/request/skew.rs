@@ -92,7 +92,7 @@ impl Version {
     /// - `418.94.202501221327-0`, `48.84.…`: RHEL CoreOS until OpenShift 4.18, where OpenShift's version comes first and
     ///   RHEL's second (the MCO reads it in the same way);
     /// - `41.20250117.3.0`: Fedora CoreOS, whose second number is a date and no minor version;
-    /// - `1.2.3`, `9.6`: all others.
+    /// - `1.2.3-rc.1+build`, `9.6`: all others, as SemVer without its third part and what follows.
     pub fn parse(text: &str) -> Result<Self> {
         ensure!(text.len() <= MAX_VERSION, "a version of {} bytes is over the limit of {MAX_VERSION}", text.len());
         let wrong = || format!("{text:?} is not a version like 9.6.20250701-0 or 41.20250117.3.0");
@@ -135,8 +135,17 @@ mod tests {
             ("410.84.202201251210-0", Some("8.4")),
             ("419.9.202503101234-0", Some("9.0")),
             ("41.20250117.3.0", Some("41.0")),
-            ("9.0.20250411-0", Some("9.0")),
-            ("4.19.0-okd-scos.3", Some("4.19")),
+            ("34.20210518.3", Some("34.0")),
+            ("9.0.20250515-0", Some("9.0")),
+            ("10.0.20260226-0", Some("10.0")),
+            ("412.86.202209211256-0", Some("8.6")),
+            ("414.9.202401091452-0", Some("9.0")),
+            ("418.9.202504300632-0", Some("9.0")),
+            ("4.19.0-okd-scos.1", Some("4.19")),
+            ("4.20.0-okd-scos.ec.1", Some("4.20")),
+            ("4.7.0-0.okd-2021-06-04-191031", Some("4.7")),
+            ("1.2.3-rc.1+build.5", Some("1.2")),
+            ("0.1.0", Some("0.1")),
             ("1.2.3+build", Some("1.2")),
             ("9.6", Some("9.6")),
             ("9", None),

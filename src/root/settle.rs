@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::mount;
 use crate::failpoint;
-use crate::report::{Leftover, append_failure, append_settled, read_status};
+use crate::report::{Leftover, append_failure, append_settled, publish_kernel, read_status};
 
 /// Modules in the deployment root.
 const MODULES: &str = "usr/lib/modules";
@@ -74,6 +74,11 @@ fn settle_swapped(options: &SettleOptions, run_dir: &Path, status: &Value) -> Re
         let bytes = bring_modules(&source, &target, &kernel)?;
         log::info!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
         leftovers = announce(options, &target, &kernel)?;
+    }
+    match publish_kernel(&options.run, run_dir, status) {
+        Ok(leftover) => leftovers.extend(leftover),
+        // The root is as it should be all the same.
+        Err(error) => log::warn!("telling operators about the kernel: {error:#}"),
     }
     append_settled(run_dir, started.elapsed(), &leftovers)?;
     failpoint::reached("settle");

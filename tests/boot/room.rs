@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A boot partition with room for two kernels, and not for three.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::layer::{Blob, Layer, Packing};
+use super::{Machine, NEW_KERNEL, OLD_KERNEL, layout, outcome, run};
+
+/// Size of each kernel, in bytes. An initramfs here has none to speak of.
+const KERNEL: usize = 4 << 20;
+/// What entries and directories may take besides.
+const SMALL: usize = 512 << 10;
+
+/// A file system of `size` bytes with what was in a directory, in its place until it is dropped.
+struct Partition(PathBuf);
+
+impl Partition {
+    fn over(dir: PathBuf, size: usize) -> Result<Self> {
+        let path = dir.display().to_string();
+        let kept = format!("{path}.kept");
+        run(&["cp", "-a", &path, &kept])?;
+        run(&["mount", "-t", "tmpfs", "-o", &format!("size={size}"), "boot", &path])?;
+        let partition = Self(dir);
+        run(&["cp", "-a", &format!("{kept}/."), &path])?;
+        fs::remove_dir_all(&kept)?;
+        Ok(partition)
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        if let Err(error) = run(&["umount", "--lazy", &self.0.display().to_string()]) {
+            eprintln!("unmounting the boot partition: {error:#}");
+        }
+    }
+}
+
+/// A kernel that no file system makes smaller.
+fn kernel(seed: u8) -> String {
+    (0..KERNEL).map(|n| char::from(b'a' + (n as u8).wrapping_mul(31).wrapping_add(seed) % 26)).collect()
+}
+
+/// A node image with these kernel and initramfs.
+fn image(machine: &mut Machine, version: &str, vmlinuz: &str, initramfs: &str) -> Result<()> {
+    let mut tar = Layer::new();
+    tar.dir("usr").dir("etc").file(&format!("usr/lib/modules/{version}/vmlinuz"), vmlinuz);
+    tar.file(&format!("usr/lib/modules/{version}/initramfs.img"), initramfs);
+    tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").file("etc/conf", "of the node image\n").dir("var");
+    let mut image = layout::Image::plain();
+    image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
+    machine.image = format!("example.com/os/node@{}", image.write(&machine.path("big"))?);
+    Ok(())
+}
+
+fn boot(machine: &Machine) -> Result<Value> {
+    let (output, status) =
+        machine.boot(&machine.request(&format!("slipstream.source=oci:{}", machine.path("big").display()))?)?;
+    status.with_context(|| format!("no status: {output:?}"))
+}
+
+/// The kernels on the boot partition.
+fn on_boot(machine: &Machine) -> Result<Vec<String>> {
+    let boot = machine.path("sysroot/boot/ostree").display().to_string();
+    let found = run(&["find", &boot, "-name", "vmlinuz-*", "-printf", "%f\n"])?;
+    let mut found: Vec<_> = found.lines().map(|name| name.trim_start_matches("vmlinuz-").to_owned()).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The bootimage's kernel, as large as the others, deployed as what boots; before it an older one, if it is asked for.
+fn deploy(machine: &Machine, versions: &[(&str, u8)]) -> Result<()> {
+    let root = machine.path("sysroot").display().to_string();
+    let (sysroot, repo) = (format!("--sysroot={root}"), format!("--repo={root}/ostree/repo"));
+    for (version, seed) in versions {
+        let tree = machine.path(version);
+        run(&["cp", "-a", &machine.path("tree").display().to_string(), &tree.display().to_string()])?;
+        fs::rename(tree.join("usr/lib/modules").join(OLD_KERNEL), tree.join("usr/lib/modules").join(version))?;
+        fs::write(tree.join("usr/lib/modules").join(version).join("vmlinuz"), kernel(*seed))?;
+        run(&["ostree", "commit", &repo, "--branch=bootimage", &format!("--tree=dir={}", tree.display())])?;
+        run(&["ostree", "admin", "deploy", &sysroot, "--os=testos", "--retain", "--karg=rw", "bootimage"])?;
+    }
+    // The small one that every machine has.
+    run(&["ostree", "admin", "undeploy", &sysroot, &versions.len().to_string()])?;
+    Ok(())
+}
+
+pub fn two(_: &Machine) -> Result<()> {
+    let machine = &mut Machine::new()?;
+    deploy(machine, &[("1.1-bootimage", 1)])?;
+    image(machine, NEW_KERNEL, &kernel(2), "initramfs")?;
+    let _boot = Partition::over(machine.path("sysroot/boot"), 2 * KERNEL + SMALL)?;
+    let status = boot(machine)?;
+    ensure!(outcome(Some(&status)) == "swapped", "{status}");
+    ensure!(on_boot(machine)? == ["1.1-bootimage", NEW_KERNEL], "{:?}", on_boot(machine)?);
+    // Not for a second one more, and the first two are as they were.
+    image(machine, "3.0-next", &kernel(3), "initramfs")?;
+    let (output, status) =
+        machine.boot(&machine.request(&format!("slipstream.source=oci:{}", machine.path("big").display()))?)?;
+    ensure!(outcome(status.as_ref()) == "failed", "{output:?}");
+    ensure!(on_boot(machine)? == ["1.1-bootimage", NEW_KERNEL], "{:?}", on_boot(machine)?);
+    Ok(())
+}
+
+/// A deployment of before the bootimage: nobody asked us to remove it.
+pub fn three(_: &Machine) -> Result<()> {
+    let machine = &mut Machine::new()?;
+    deploy(machine, &[("0.5-older", 0), ("1.1-bootimage", 1)])?;
+    image(machine, NEW_KERNEL, &kernel(2), "initramfs")?;
+    ensure!(machine.options()?.len() == 2, "{:?}", machine.options()?);
+    {
+        let _boot = Partition::over(machine.path("sysroot/boot"), 2 * KERNEL + SMALL)?;
+        let before = run(&["find", &machine.path("sysroot/boot").display().to_string(), "-printf", "%p %s %l\n"])?;
+        let status = boot(machine)?;
+        ensure!(outcome(Some(&status)) == "failed", "{status}");
+        let reason = status["reason"].as_str().unwrap_or_default();
+        let numbers = "not enough space on the boot partition: about 5 MiB are needed, 0 MiB are free";
+        ensure!(reason.contains(numbers), "{reason}");
+        let after = run(&["find", &machine.path("sysroot/boot").display().to_string(), "-printf", "%p %s %l\n"])?;
+        ensure!(before == after, "the boot partition has changed: {after}");
+        ensure!(!machine.refs()?.contains("container"), "refs are left: {}", machine.refs()?);
+    }
+    let _boot = Partition::over(machine.path("sysroot/boot"), 3 * KERNEL + SMALL)?;
+    let status = boot(machine)?;
+    ensure!(outcome(Some(&status)) == "swapped", "{status}");
+    ensure!(on_boot(machine)? == ["0.5-older", "1.1-bootimage", NEW_KERNEL], "{:?}", on_boot(machine)?);
+    ensure!(machine.options()?.len() == 3, "an entry is gone: {:?}", machine.options()?);
+    Ok(())
+}
+
+/// Kernel and initramfs are the bootimage's to the last byte, as in a node image of the same build.
+pub fn same(_: &Machine) -> Result<()> {
+    let machine = &mut Machine::new()?;
+    deploy(machine, &[("1.1-bootimage", 1)])?;
+    image(machine, "1.1-bootimage", &kernel(1), "old initramfs")?;
+    let _boot = Partition::over(machine.path("sysroot/boot"), KERNEL + SMALL)?;
+    let status = boot(machine)?;
+    ensure!(outcome(Some(&status)) == "swapped", "{status}");
+    ensure!(on_boot(machine)? == ["1.1-bootimage"], "{:?}", on_boot(machine)?);
+    ensure!(machine.options()?.len() == 2, "{:?}", machine.options()?);
+    Ok(())
+}
