@@ -15,6 +15,8 @@ mod layer;
 #[allow(dead_code)]
 #[path = "corpus/layout.rs"]
 mod layout;
+#[path = "boot/prepare_root.rs"]
+mod prepare_root;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,8 @@ fn every_ending() {
         ("the MCO would reboot", ignition::mco_reboots),
         ("a remote file in the Ignition config", ignition::remote_file),
         ("check", ignition::check),
+        ("composefs", prepare_root::composefs),
+        ("a verified root", prepare_root::verified),
     ] {
         let machine = Machine::new().unwrap_or_else(|error| panic!("{label}: {error:#}"));
         case(&machine).unwrap_or_else(|error| panic!("{label}: {error:#}"));
@@ -180,11 +184,19 @@ impl Machine {
 
 /// A node image without an ostree base: one layer with all that a deployment needs.
 fn write_image(dir: &Path, label: impl FnOnce(&mut Value)) -> Result<String> {
+    write_image_with(dir, &[], label)
+}
+
+/// The same with more files.
+fn write_image_with(dir: &Path, files: &[(&str, &str)], label: impl FnOnce(&mut Value)) -> Result<String> {
     let mut tar = Layer::new();
     tar.dir("usr").dir("etc");
     tar.file(&format!("usr/lib/modules/{NEW_KERNEL}/vmlinuz"), "new kernel");
     tar.file(&format!("usr/lib/modules/{NEW_KERNEL}/initramfs.img"), "new initramfs");
     tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").file("etc/conf", "of the node image\n").dir("var");
+    for (path, text) in files {
+        tar.file(path, text);
+    }
     let mut image = layout::Image::plain();
     label(&mut image.config["config"]["Labels"]);
     image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
