@@ -20,7 +20,7 @@ use crate::import::{
     import, kernels, plan,
 };
 use crate::oci::{Digest, ImageReference, host_architecture};
-use crate::ostree::{Deployment, Repo, Sysroot};
+use crate::ostree::{Deployment, PrepareRoot, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
 use crate::request::files::{Files, RootFiles};
 use crate::request::ignition::{Ignition, IgnitionFiles};
@@ -79,7 +79,12 @@ pub fn launch(options: &BootOptions) -> Result<()> {
         }
         Err(error) => return failed(options, settings, error),
     };
-    match run_in_bootimage(options, Instant::now() + request.deadline) {
+    let result = how_mounted(options).and_then(|this_boot| {
+        // Before anything of the deployment is run: a root that has to be verified is not yet.
+        this_boot.ensure_unverified()?;
+        run_in_bootimage(options, Instant::now() + request.deadline)
+    });
+    match result {
         Ok(status) if status.success() => Ok(()),
         Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => {
             on_failure(options, request.on_failure)
@@ -87,6 +92,12 @@ pub fn launch(options: &BootOptions) -> Result<()> {
         Ok(status) => failed(options, settings, anyhow!("the importer ended with {status}")),
         Err(error) => failed(options, settings, error),
     }
+}
+
+/// How the initramfs that runs will mount a deployment.
+fn how_mounted(options: &BootOptions) -> Result<PrepareRoot> {
+    let cmdline = fs::read_to_string(&options.cmdline).context("reading the kernel command line")?;
+    PrepareRoot::of_initramfs(&options.root, &cmdline)
 }
 
 fn read_request(options: &BootOptions) -> Result<(Settings, Ignition)> {
@@ -279,6 +290,8 @@ impl Story<'_> {
         kernel: &str,
         kargs: &[String],
     ) -> Result<Deployed> {
+        // Read before the work, in case that there is a mistake in it.
+        let this_boot = how_mounted(self.options)?;
         let imported = self.import_from_any(sysroot, repo)?;
         let repo_path = self.options.sysroot.join("ostree/repo");
         let own = kernels(&repo_path, &imported.commit)?;
@@ -293,7 +306,8 @@ impl Story<'_> {
         let started = Instant::now();
         let root = &self.options.sysroot;
         ensure_boot_room(&root.join("boot"), &kernels(&repo_path, &bootimage.commit)?, &own)?;
-        let deployed = deploy::deploy(sysroot, root, bootimage, &imported, &self.request.image, kargs)?;
+        let image = &self.request.image;
+        let deployed = deploy::deploy(sysroot, root, bootimage, &imported, image, kargs, &this_boot)?;
         let node = self.status.node_image.get_or_insert_default();
         node.deployment = Some(deployed.path.display().to_string());
         self.stage("deploy", started, None);

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use crate::failpoint;
 use crate::import::Imported;
 use crate::oci::ImageReference;
-use crate::ostree::{Deployment, Sysroot};
+use crate::ostree::{Deployment, PrepareRoot, Sysroot, prepare_root};
 use crate::request::kargs;
 
 /// What rpm-ostree and the MCO write before the pullspec: from a registry, by the policy of containers-policy.json(5).
@@ -56,7 +56,7 @@ pub fn is_of_image(deployment: &Deployment, image: &ImageReference) -> bool {
 }
 
 /// Deploy an imported image next to `bootimage`, which stays as the second choice, with the kernel arguments `kargs`.
-/// `physical_root` is where both are.
+/// `physical_root` is where both are, and `this_boot` how the initramfs that runs will mount it.
 pub fn deploy(
     sysroot: &Sysroot,
     physical_root: &Path,
@@ -64,6 +64,7 @@ pub fn deploy(
     imported: &Imported,
     image: &ImageReference,
     kargs: &[String],
+    this_boot: &PrepareRoot,
 ) -> Result<Deployed> {
     // An /etc that nobody has changed is not merged: the new one is then the node image's own to the last byte, and
     // what libostree does for a merge under SELinux (semodule in a container) is not needed.
@@ -78,6 +79,8 @@ pub fn deploy(
         .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
         .context("deploying the node image")?;
     failpoint::reached("deployment");
+    prepare_root::ensure_mountable(&physical_root.join(&deployment.path), this_boot, kargs)
+        .context("deploying the node image")?;
     let entries = foreign_entries(physical_root)?;
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.

@@ -22,6 +22,8 @@ mod layout;
 #[allow(dead_code)]
 #[path = "hostile/objects.rs"]
 mod objects;
+#[path = "boot/prepare_root.rs"]
+mod prepare_root;
 #[path = "boot/room.rs"]
 mod room;
 #[allow(dead_code)]
@@ -74,6 +76,8 @@ fn every_ending() {
         ("an image that was pulled beforehand", others::refused),
         ("somebody holds a lock", others::locked),
         ("nothing is unreachable", others::nothing_unreachable),
+        ("composefs", prepare_root::composefs),
+        ("a verified root", prepare_root::verified),
     ] {
         let machine = Machine::new().unwrap_or_else(|error| panic!("{label}: {error:#}"));
         case(&machine).unwrap_or_else(|error| panic!("{label}: {error:#}"));
@@ -212,11 +216,19 @@ impl Machine {
 
 /// A node image without an ostree base: one layer with all that a deployment needs.
 fn write_image(dir: &Path, label: impl FnOnce(&mut Value)) -> Result<String> {
+    write_image_with(dir, &[], label)
+}
+
+/// The same with more files.
+fn write_image_with(dir: &Path, files: &[(&str, &str)], label: impl FnOnce(&mut Value)) -> Result<String> {
     let mut tar = Layer::new();
     tar.dir("usr").dir("etc");
     tar.file(&format!("usr/lib/modules/{NEW_KERNEL}/vmlinuz"), "new kernel");
     tar.file(&format!("usr/lib/modules/{NEW_KERNEL}/initramfs.img"), "new initramfs");
     tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").file("etc/conf", "of the node image\n").dir("var");
+    for (path, text) in files {
+        tar.file(path, text);
+    }
     let mut image = layout::Image::plain();
     label(&mut image.config["config"]["Labels"]);
     image.push(&Blob::new(tar.finish(), Packing::Gzip))?;

@@ -39,7 +39,12 @@ assert_node_image_booted() {
   [[ $(booted_path) == */"$commit".* ]] || fatal "booted is $(booted_path), not commit $commit"
   grep -Fxq "container-image-reference=ostree-unverified-registry:$image" "$(booted_path).origin" ||
     fatal "origin: $(cat "$(booted_path).origin")"
-  [[ /usr -ef $(booted_path)/usr ]] || fatal "/usr is not the booted deployment's"
+  # A composefs root is made of the deployment's image, and ostree has no other way to say which one that is.
+  if [[ $(findmnt --noheadings --output FSTYPE /) == overlay ]]; then
+    [[ -s $(booted_path)/.ostree.cfs ]] || fatal "the booted deployment has no composefs image"
+  else
+    [[ /usr -ef $(booted_path)/usr ]] || fatal "/usr is not the booted deployment's"
+  fi
   findmnt --noheadings --output OPTIONS --target /usr | grep -Eq '(^|,)ro(,|$)' || fatal "/usr can be written"
   ok "the node image $commit is booted, with the origin $image"
 }

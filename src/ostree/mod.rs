@@ -8,6 +8,7 @@
 mod file;
 mod malloc;
 mod policy;
+pub mod prepare_root;
 mod raw;
 mod repo;
 mod sysroot;
@@ -15,5 +16,6 @@ mod sysroot;
 pub use file::{FileHeader, Xattrs};
 pub use malloc::give_back_large_blocks;
 pub use policy::SePolicy;
+pub use prepare_root::PrepareRoot;
 pub use repo::{ObjectType, Repo, RepoLock};
 pub use sysroot::{Deployment, Sysroot};

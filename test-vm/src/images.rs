@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 
 use crate::lab::Lab;
 use crate::node::{self, NodeImage};
-use crate::trees::{self, Role, Tree};
+use crate::trees::{self, Flavour, Role, Tree};
 
 /// The images of one state of the source.
 pub struct Images<'a> {
@@ -18,28 +18,35 @@ pub struct Images<'a> {
     pub bootimage: Tree,
     /// What slipstream is to boot.
     pub node: NodeImage,
+    /// Whether the newest node image there is will do.
+    pub keep_node_image: bool,
 }
 
 impl<'a> Images<'a> {
-    /// Build what is missing.
+    /// Build what is missing of the plain images.
     pub fn build(lab: &'a Lab, keep_node_image: bool) -> Result<Self> {
+        Self::build_flavour(lab, Flavour::Plain, keep_node_image)
+    }
+
+    /// Build what is missing of these images.
+    pub fn build_flavour(lab: &'a Lab, flavour: Flavour, keep_node_image: bool) -> Result<Self> {
         let slipstream = trees::slipstream(lab)?;
         // Both trees start from the same things.
         trees::kernels(lab)?;
-        trees::root(lab, Role::Node)?;
-        let kept = if keep_node_image { NodeImage::newest(lab)? } else { None };
+        trees::root_of(lab, flavour, Role::Node)?;
+        let kept = if keep_node_image { NodeImage::newest(lab, flavour)? } else { None };
         let build_node = || -> Result<NodeImage> {
             match kept {
                 Some(node) => Ok(node),
-                None => node::build(lab, &trees::tree(lab, Role::Node, &slipstream)?),
+                None => node::build(lab, &trees::tree_of(lab, flavour, Role::Node, &slipstream)?),
             }
         };
         // Making an initramfs keeps one core busy: the two trees are made side by side.
         thread::scope(|scope| {
             let node = scope.spawn(build_node);
-            let bootimage = trees::tree(lab, Role::Bootimage, &slipstream)?;
+            let bootimage = trees::tree_of(lab, flavour, Role::Bootimage, &slipstream)?;
             let node = node.join().map_err(|_| anyhow!("building the node image: the thread panicked"))??;
-            Ok(Self { lab, bootimage, node })
+            Ok(Self { lab, bootimage, node, keep_node_image })
         })
     }
 

@@ -9,6 +9,7 @@ mod bls;
 mod cache;
 mod chunks;
 mod cmd;
+mod composefs;
 mod demo;
 mod differential;
 mod guest;

@@ -13,7 +13,7 @@ use crate::cmd;
 use crate::lab::Lab;
 use crate::layout::Layout;
 use crate::peer;
-use crate::trees::{Role, Tree};
+use crate::trees::{Flavour, Role, Tree};
 
 /// Where the node image pretends to come from.
 const REPOSITORY: &str = "example.com/os/node";
@@ -21,10 +21,11 @@ const REPOSITORY: &str = "example.com/os/node";
 const MIN_CHUNKS: usize = 40;
 
 /// The node image, staged.
+#[derive(Clone)]
 pub struct NodeImage {
-    /// A file system with the label `nodeimage`: `/node` (layout) and `/node.tar` (archive).
+    /// A file system with the label `nodeimage`: `/node` (layout) and, of the plain images, `/node.tar` (archive).
     pub staging: PathBuf,
-    /// The same with one bit flipped in the biggest chunk.
+    /// The same with one bit flipped in the biggest chunk. Of the plain images only.
     pub damaged: PathBuf,
     /// `example.com/os/node@sha256:…`.
     pub reference: String,
@@ -42,7 +43,7 @@ pub fn build(lab: &Lab, tree: &Tree) -> Result<NodeImage> {
     for script in ["derived.sh", "layout.sh", "filesystem.sh"] {
         inputs = inputs.file(&lab.own("scripts").join(script))?;
     }
-    let dir = lab.cache.artefact("node-image", inputs, |dir| {
+    let dir = lab.cache.artefact(&tree.flavour.kind("node-image"), inputs, |dir| {
         encapsulate(lab, tree, &peer, dir)?;
         stage(lab, tree, dir)
     })?;
@@ -65,8 +66,8 @@ impl NodeImage {
     }
 
     /// The last one that was built, whatever of.
-    pub fn newest(lab: &Lab) -> Result<Option<Self>> {
-        lab.cache.newest("node-image")?.map(|dir| Self::load(&dir)).transpose()
+    pub fn newest(lab: &Lab, flavour: Flavour) -> Result<Option<Self>> {
+        lab.cache.newest(&flavour.kind("node-image"))?.map(|dir| Self::load(&dir)).transpose()
     }
 }
 
@@ -114,12 +115,18 @@ fn stage(lab: &Lab, tree: &Tree, dir: &Path) -> Result<()> {
             &mut lab.script("filesystem.sh", [stage.as_os_str(), dir.join(image).as_os_str(), "nodeimage".as_ref()]),
         )
     };
-    filesystem("staging.img")?;
+    let remove_archive = || fs::remove_file(stage.join("node.tar")).context("removing the archive");
     let chunk = layout.biggest_chunk()?;
-    layout.damage(&chunk)?;
-    // Only the layout is damaged; the archive would double the time.
-    fs::remove_file(stage.join("node.tar")).context("removing the archive")?;
-    filesystem("damaged.img")?;
+    if tree.flavour == Flavour::Plain {
+        filesystem("staging.img")?;
+        layout.damage(&chunk)?;
+        // Only the layout is damaged; the archive would double the time.
+        remove_archive()?;
+        filesystem("damaged.img")?;
+    } else {
+        remove_archive()?;
+        filesystem("staging.img")?;
+    }
     fs::remove_dir_all(&stage).context("removing the staging directory")?;
 
     let bytes = image.manifest["layers"].as_array().into_iter().flatten().filter_map(|layer| layer["size"].as_u64());

@@ -134,6 +134,11 @@ impl<'a> Machine<'a> {
         if self.loader == Loader::Grub { format!(" {TEST_KARGS}") } else { String::new() }
     }
 
+    /// Where its logs are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The disk as the guest left it.
     pub fn boot_partition(&self) -> BootPartition<'_> {
         BootPartition::of(self.lab, &self.disk)

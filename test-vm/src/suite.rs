@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::auto;
 use crate::cmd;
+use crate::composefs;
 use crate::guest::Job;
 use crate::images::Images;
 use crate::peer;
@@ -15,7 +16,7 @@ use crate::qemu::{Boot, Loader, Machine};
 use crate::trees::{self, Role};
 
 /// The kola test that runs here as it does there.
-const PRESTAGED: &str = "kola/prestaged/test.sh";
+pub const PRESTAGED: &str = "kola/prestaged/test.sh";
 
 /// The suite with the oldest dracut that has to do: 059.
 const OLD_DRACUT_SUITE: &str = "bookworm";
@@ -66,6 +67,19 @@ const CASES: &[Case] = &[
         name: "dead-registry",
         steps: &["boots the bootimage by the deadline and says why"],
         run: auto::dead_registry,
+    },
+    Case {
+        name: "composefs-yes",
+        steps: &["boots the node image with a composefs root", "so does a plain reboot"],
+        run: composefs::yes,
+    },
+    Case {
+        name: "composefs-maybe",
+        steps: &[
+            "boots a node image without composefs with a composefs root",
+            "a plain reboot is the node image's own",
+        ],
+        run: composefs::maybe,
     },
 ];
 

@@ -11,8 +11,10 @@ use crate::cache::Inputs;
 use crate::cmd;
 use crate::lab::Lab;
 
-/// The suite of both userspaces.
+/// The suite of both userspaces, and of the bootimage's kernel.
 const SUITE: &str = "trixie";
+/// The suite of the userspaces with composefs: the first whose libostree is built with it.
+const COMPOSEFS_SUITE: &str = "forky";
 /// The suite of the node image's kernel: another version than [`SUITE`]'s.
 const NODE_KERNEL_SUITE: &str = "trixie-backports";
 
@@ -29,6 +31,35 @@ const TREE_FILES: &[&str] = &[
     "scripts/enter.sh",
     "scripts/tree.sh",
 ];
+
+/// What ostree-prepare-root is told in the images with composefs, and in their initramfs.
+const PREPARE_ROOT: &str = "guest/prepare-root.conf";
+
+/// Which images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Those of nearly all tests.
+    Plain,
+    /// Both with `composefs.enabled=yes`, of a newer suite. They have the same packages, and less is staged of them.
+    Composefs,
+}
+
+impl Flavour {
+    fn suite(self) -> &'static str {
+        match self {
+            Self::Plain => SUITE,
+            Self::Composefs => COMPOSEFS_SUITE,
+        }
+    }
+
+    /// Its name for a kind of artefact.
+    pub fn kind(self, kind: &str) -> String {
+        match self {
+            Self::Plain => kind.to_owned(),
+            Self::Composefs => format!("composefs-{kind}"),
+        }
+    }
+}
 
 /// Which of the two trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +97,8 @@ impl Role {
 
 /// A tree committed to a repository.
 pub struct Tree {
+    /// Which images it belongs to.
+    pub flavour: Flavour,
     /// The artefact: `repo`, `initramfs.img`.
     pub dir: PathBuf,
     /// The Debian root it was made from, with dpkg's database.
@@ -83,12 +116,21 @@ impl Tree {
     }
 }
 
-/// The Debian root of a role: the node's is the bootimage's with more packages.
+/// The Debian root of a role of the plain images.
 pub fn root(lab: &Lab, role: Role) -> Result<PathBuf> {
-    let base = lab.debian_root("base", SUITE, &lab.packages("base")?)?;
-    match role {
-        Role::Bootimage => Ok(base),
-        Role::Node => extended_root(lab, "node-root", &base, &lab.packages("node")?),
+    root_of(lab, Flavour::Plain, role)
+}
+
+/// The Debian root of a role: the node's is the bootimage's with more packages, or with the same.
+pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
+    let mut packages = lab.packages("base")?;
+    if flavour == Flavour::Composefs {
+        packages.extend(lab.packages("node")?);
+    }
+    let base = lab.debian_root(&flavour.kind("base"), flavour.suite(), &packages)?;
+    match (flavour, role) {
+        (Flavour::Plain, Role::Node) => extended_root(lab, "node-root", &base, &lab.packages("node")?),
+        _ => Ok(base),
     }
 }
 
@@ -155,9 +197,14 @@ fn installed(lab: &Lab, target: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The commit of a role, with what [`slipstream`] gave.
+/// The commit of a role of the plain images, with what [`slipstream`] gave.
 pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
-    let root = root(lab, role)?;
+    tree_of(lab, Flavour::Plain, role, slipstream)
+}
+
+/// The commit of a role, with what [`slipstream`] gave.
+pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Result<Tree> {
+    let root = root_of(lab, flavour, role)?;
     let kernels = kernels(lab)?.join(role.kernel_dir());
     let branch = format!("testos/{}", role.name());
     let mut inputs = Inputs::default()
@@ -170,12 +217,19 @@ pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
     for name in TREE_FILES {
         inputs = inputs.file(&lab.own(name))?;
     }
+    if flavour == Flavour::Composefs {
+        inputs = inputs.file(&lab.own(PREPARE_ROOT))?;
+    }
     let kernel = kernel_of(&kernels)?;
-    let dir = lab.cache.artefact(&format!("tree-{}", role.name()), inputs, |dir| {
+    let dir = lab.cache.artefact(&flavour.kind(&format!("tree-{}", role.name())), inputs, |dir| {
         let tree = dir.join("tree");
         cmd::run(cmd::words("cp", ["-a"]).args([&root, &tree]))?;
         for part in [kernels.as_path(), slipstream] {
             cmd::run(cmd::words("cp", ["-a"]).args([part.join("."), tree.clone()]))?;
+        }
+        if flavour == Flavour::Composefs {
+            fs::copy(lab.own(PREPARE_ROOT), tree.join("usr/lib/ostree/prepare-root.conf"))
+                .context("writing prepare-root.conf")?;
         }
         let arguments = [tree.as_os_str(), role.name().as_ref(), role.version().as_ref(), DRACUT_MODULES.as_ref()];
         cmd::run(cmd::words("bash", [lab.own("scripts/tree.sh")]).args(arguments))?;
@@ -185,7 +239,7 @@ pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
         let arguments = [tree.as_os_str(), repo.as_os_str(), branch.as_ref(), role.version().as_ref()];
         cmd::run(&mut lab.script("commit.sh", arguments))
     })?;
-    Ok(Tree { dir, root, branch, kernel })
+    Ok(Tree { flavour, dir, root, branch, kernel })
 }
 
 /// The kernel in one of the directories of [`kernels`].
@@ -212,7 +266,7 @@ pub fn disk(lab: &Lab, bootimage: &Tree, fstype: &str) -> Result<PathBuf> {
         .text(fstype)
         .file(&lab.own("scripts/disk.sh"))?
         .file(&lab.own("guest/grub.cfg"))?;
-    let dir = lab.cache.artefact(&format!("disk-{fstype}"), inputs, |dir| {
+    let dir = lab.cache.artefact(&bootimage.flavour.kind(&format!("disk-{fstype}")), inputs, |dir| {
         let repo = bootimage.repo();
         let arguments = [dir.as_os_str(), repo.as_os_str(), bootimage.branch.as_ref(), fstype.as_ref()];
         cmd::run(&mut lab.script("disk.sh", arguments))
