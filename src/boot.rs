@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::deploy::{self, Deployed};
 use crate::failpoint;
 use crate::import::{Imported, Plan, collect_layers, ensure_boot_room, forget_image, import, kernels, plan};
+use crate::label::Labeller;
 use crate::oci::host_architecture;
 use crate::ostree::{Deployment, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
@@ -211,6 +212,7 @@ impl Story<'_> {
         };
         let started = Instant::now();
         link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
+        label(root, &root.join(&deployed.path));
         failpoint::reached("swap");
         self.stage("swap", started, None);
         Ok((Outcome::Swapped, None))
@@ -247,7 +249,11 @@ impl Story<'_> {
             Ok(sysroot.deployments()?.iter().any(|deployment| deploy::is_of_image(deployment, &self.request.image)))
         });
         match deployed {
-            Ok(false) => clean_up(repo, self.request),
+            Ok(false) => {
+                clean_up(repo, self.request);
+                // The bootimage boots, with the policy that it has.
+                label(&self.options.sysroot, Path::new("/"));
+            }
             Ok(true) => log::warn!("the node image is deployed: it boots next"),
             Err(error) => log::warn!("reading the boot loader entries: {error:#}"),
         }
@@ -388,6 +394,17 @@ fn clean_up(repo: &Repo, request: &Request) {
     match result {
         Ok(removed) => log::debug!("removed {removed} refs of layers"),
         Err(error) => log::warn!("cleaning up: {error:#}"),
+    }
+}
+
+/// Label what was written outside the deployment. The deployment is bootable, whatever comes of it.
+fn label(physical_root: &Path, deployment: &Path) {
+    let labeller = Labeller::new(deployment);
+    for (place, result) in [("boot", labeller.boot(physical_root)), ("ostree", labeller.ostree(physical_root))] {
+        match result {
+            Ok(labelled) => log::debug!("labelled {labelled} files in /{place}"),
+            Err(error) => log::warn!("{error:#}"),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::failpoint;
 use crate::import::Imported;
+use crate::label::Labeller;
 use crate::oci::ImageReference;
 use crate::ostree::{Deployment, Sysroot};
 use crate::request::kargs;
@@ -69,6 +70,8 @@ pub fn deploy(
     let deployment = sysroot
         .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
         .context("deploying the node image")?;
+    let labelled = Labeller::new(&physical_root.join(&deployment.path)).etc().context("deploying the node image")?;
+    log::debug!("labelled {labelled} files in /etc");
     failpoint::reached("deployment");
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.
