@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 
 use crate::lab::Lab;
 use crate::node::{self, NodeImage};
-use crate::trees::{self, Role, Tree};
+use crate::trees::{self, Flavour, Role, Tree};
 
 /// The images of one state of the source.
 pub struct Images<'a> {
@@ -18,33 +18,37 @@ pub struct Images<'a> {
     pub bootimage: Tree,
     /// What slipstream is to boot.
     pub node: NodeImage,
+    /// Which ones.
+    pub flavour: Flavour,
+    /// Whether an old node image would do.
+    pub keep_node_image: bool,
 }
 
 impl<'a> Images<'a> {
     /// Build what is missing.
-    pub fn build(lab: &'a Lab, keep_node_image: bool) -> Result<Self> {
+    pub fn build(lab: &'a Lab, flavour: Flavour, keep_node_image: bool) -> Result<Self> {
         let slipstream = trees::slipstream(lab)?;
         // Both trees start from the same things.
         trees::kernels(lab)?;
         trees::root(lab, Role::Node)?;
-        let kept = if keep_node_image { NodeImage::newest(lab)? } else { None };
+        let kept = if keep_node_image { NodeImage::newest(lab, flavour)? } else { None };
         let build_node = || -> Result<NodeImage> {
             match kept {
                 Some(node) => Ok(node),
-                None => node::build(lab, &trees::tree(lab, Role::Node, &slipstream)?),
+                None => node::build(lab, &trees::tree(lab, Role::Node, &slipstream, flavour)?, flavour),
             }
         };
         // Making an initramfs keeps one core busy: the two trees are made side by side.
         thread::scope(|scope| {
             let node = scope.spawn(build_node);
-            let bootimage = trees::tree(lab, Role::Bootimage, &slipstream)?;
+            let bootimage = trees::tree(lab, Role::Bootimage, &slipstream, flavour)?;
             let node = node.join().map_err(|_| anyhow!("building the node image: the thread panicked"))??;
-            Ok(Self { lab, bootimage, node })
+            Ok(Self { lab, bootimage, node, flavour, keep_node_image })
         })
     }
 
     /// A pristine disk with the bootimage, its root on this file system. It must not be written to.
     pub fn disk(&self, fstype: &str) -> Result<PathBuf> {
-        trees::disk(self.lab, &self.bootimage, fstype)
+        trees::disk(self.lab, &self.bootimage, fstype, self.flavour)
     }
 }

@@ -22,6 +22,7 @@ mod peer;
 mod powercut;
 mod qemu;
 mod registry;
+mod selinux;
 mod suite;
 mod timing;
 mod trees;
@@ -132,7 +133,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Subcommand::Differential(_) = options.command {
         return Ok(if differential::run(&lab)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let images = images::Images::build(&lab, options.keep_node_image)?;
+    let images = images::Images::build(&lab, trees::Flavour::Plain, options.keep_node_image)?;
     match options.command {
         Subcommand::Bench(_) | Subcommand::Differential(_) | Subcommand::PowerCutsWorker(_) => {}
         Subcommand::Images(_) => {

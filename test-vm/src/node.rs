@@ -13,7 +13,7 @@ use crate::cmd;
 use crate::lab::Lab;
 use crate::layout::Layout;
 use crate::peer;
-use crate::trees::{Role, Tree};
+use crate::trees::{Flavour, Role, Tree};
 
 /// Where the node image pretends to come from.
 const REPOSITORY: &str = "example.com/os/node";
@@ -35,14 +35,14 @@ pub struct NodeImage {
 }
 
 /// Build what is missing of it.
-pub fn build(lab: &Lab, tree: &Tree) -> Result<NodeImage> {
+pub fn build(lab: &Lab, tree: &Tree, flavour: Flavour) -> Result<NodeImage> {
     let peer = peer::binary(lab)?;
     let mut inputs =
         Inputs::default().text(tree.dir.to_string_lossy()).text(lab.tools().to_string_lossy()).file(&peer)?;
     for script in ["derived.sh", "layout.sh", "filesystem.sh"] {
         inputs = inputs.file(&lab.own("scripts").join(script))?;
     }
-    let dir = lab.cache.artefact("node-image", inputs, |dir| {
+    let dir = lab.cache.artefact(&flavour.kind("node-image"), inputs, |dir| {
         encapsulate(lab, tree, &peer, dir)?;
         stage(lab, tree, dir)
     })?;
@@ -65,8 +65,8 @@ impl NodeImage {
     }
 
     /// The last one that was built, whatever of.
-    pub fn newest(lab: &Lab) -> Result<Option<Self>> {
-        lab.cache.newest("node-image")?.map(|dir| Self::load(&dir)).transpose()
+    pub fn newest(lab: &Lab, flavour: Flavour) -> Result<Option<Self>> {
+        lab.cache.newest(&flavour.kind("node-image"))?.map(|dir| Self::load(&dir)).transpose()
     }
 }
 

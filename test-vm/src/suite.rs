@@ -12,6 +12,7 @@ use crate::guest::Job;
 use crate::images::Images;
 use crate::peer;
 use crate::qemu::{Boot, Loader, Machine};
+use crate::selinux;
 use crate::trees::{self, Role};
 
 /// The kola test that runs here as it does there.
@@ -66,6 +67,15 @@ const CASES: &[Case] = &[
         name: "dead-registry",
         steps: &["boots the bootimage by the deadline and says why"],
         run: auto::dead_registry,
+    },
+    Case {
+        name: "selinux-enforcing",
+        steps: &[
+            "boots the node image, every file labelled",
+            "a plain reboot finds every file labelled",
+            "no denial that other boots do not have",
+        ],
+        run: selinux::enforcing,
     },
 ];
 

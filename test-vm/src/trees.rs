@@ -64,6 +64,25 @@ impl Role {
     }
 }
 
+/// Which images: every artefact of a flavour has its own kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Without an SELinux policy, as they are quickest.
+    Plain,
+    /// With Debian's SELinux policy, and every file labelled.
+    Selinux,
+}
+
+impl Flavour {
+    /// The kind of an artefact.
+    pub fn kind(self, name: &str) -> String {
+        match self {
+            Self::Plain => name.to_owned(),
+            Self::Selinux => format!("selinux-{name}"),
+        }
+    }
+}
+
 /// A tree committed to a repository.
 pub struct Tree {
     /// The artefact: `repo`, `initramfs.img`.
@@ -90,6 +109,21 @@ pub fn root(lab: &Lab, role: Role) -> Result<PathBuf> {
         Role::Bootimage => Ok(base),
         Role::Node => extended_root(lab, "node-root", &base, &lab.packages("node")?),
     }
+}
+
+/// The Debian root of a role with a policy.
+fn policy_root(lab: &Lab, role: Role) -> Result<PathBuf> {
+    let plain = root(lab, role)?;
+    let kind = format!("selinux-{}-packages", role.name());
+    let packages = extended_root(lab, &kind, &plain, &lab.packages("selinux")?)?;
+    let (script, module) = (lab.own("scripts/policy.sh"), lab.own("guest/selinux-ostree.cil"));
+    let inputs = Inputs::default().text(packages.to_string_lossy()).file(&script)?.file(&module)?;
+    let dir = lab.cache.artefact(&format!("selinux-{}-root", role.name()), inputs, |dir| {
+        let root = dir.join("root");
+        cmd::run(cmd::words("cp", ["-a"]).args([&packages, &root]))?;
+        cmd::run(&mut cmd::words("bash", [&script, &root, &module]))
+    })?;
+    Ok(dir.join("root"))
 }
 
 /// A copy of a root with more packages in it.
@@ -156,8 +190,11 @@ fn installed(lab: &Lab, target: &Path) -> Result<PathBuf> {
 }
 
 /// The commit of a role, with what [`slipstream`] gave.
-pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
-    let root = root(lab, role)?;
+pub fn tree(lab: &Lab, role: Role, slipstream: &Path, flavour: Flavour) -> Result<Tree> {
+    let root = match flavour {
+        Flavour::Plain => root(lab, role)?,
+        Flavour::Selinux => policy_root(lab, role)?,
+    };
     let kernels = kernels(lab)?.join(role.kernel_dir());
     let branch = format!("testos/{}", role.name());
     let mut inputs = Inputs::default()
@@ -171,7 +208,7 @@ pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
         inputs = inputs.file(&lab.own(name))?;
     }
     let kernel = kernel_of(&kernels)?;
-    let dir = lab.cache.artefact(&format!("tree-{}", role.name()), inputs, |dir| {
+    let dir = lab.cache.artefact(&flavour.kind(&format!("tree-{}", role.name())), inputs, |dir| {
         let tree = dir.join("tree");
         cmd::run(cmd::words("cp", ["-a"]).args([&root, &tree]))?;
         for part in [kernels.as_path(), slipstream] {
@@ -205,14 +242,15 @@ pub fn kernel_of(dir: &Path) -> Result<String> {
 }
 
 /// A disk with the bootimage deployed, its root on this file system.
-pub fn disk(lab: &Lab, bootimage: &Tree, fstype: &str) -> Result<PathBuf> {
+pub fn disk(lab: &Lab, bootimage: &Tree, fstype: &str, flavour: Flavour) -> Result<PathBuf> {
     let inputs = Inputs::default()
         .text(bootimage.dir.to_string_lossy())
         .text(lab.tools().to_string_lossy())
         .text(fstype)
         .file(&lab.own("scripts/disk.sh"))?
+        .file(&lab.own("scripts/label.py"))?
         .file(&lab.own("guest/grub.cfg"))?;
-    let dir = lab.cache.artefact(&format!("disk-{fstype}"), inputs, |dir| {
+    let dir = lab.cache.artefact(&flavour.kind(&format!("disk-{fstype}")), inputs, |dir| {
         let repo = bootimage.repo();
         let arguments = [dir.as_os_str(), repo.as_os_str(), bootimage.branch.as_ref(), fstype.as_ref()];
         cmd::run(&mut lab.script("disk.sh", arguments))

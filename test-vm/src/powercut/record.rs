@@ -9,7 +9,7 @@ use crate::cache::Inputs;
 use crate::images::Images;
 use crate::qemu::{Loader, Machine};
 use crate::suite::{job, request};
-use crate::trees::{self, Role};
+use crate::trees::{self, Flavour, Role};
 
 /// Where the staged node image is for the guest.
 const SOURCE: &str = "oci:LABEL=nodeimage:/node";
@@ -35,7 +35,8 @@ pub fn recording(images: &Images<'_>, fstype: &str, marked: bool) -> Result<Reco
     let lab = images.lab;
     let disk = if marked {
         let slipstream = trees::slipstream_with_failpoints(lab)?;
-        trees::disk(lab, &trees::tree(lab, Role::Bootimage, &slipstream)?, fstype)?
+        let tree = trees::tree(lab, Role::Bootimage, &slipstream, Flavour::Plain)?;
+        trees::disk(lab, &tree, fstype, Flavour::Plain)?
     } else {
         images.disk(fstype)?
     };
