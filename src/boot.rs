@@ -19,6 +19,7 @@ use crate::import::{
     Imported, OtherKernel, Plan, Purpose, Session, collect_layers, commit_version, ensure_boot_room, forget_images,
     import, kernels, plan,
 };
+use crate::label::Labeller;
 use crate::oci::{Digest, ImageReference, host_architecture};
 use crate::ostree::{Deployment, PrepareRoot, Repo, Sysroot};
 use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
@@ -228,6 +229,7 @@ impl Story<'_> {
         };
         let started = Instant::now();
         link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
+        label(root, &root.join(&deployed.path));
         failpoint::reached("swap");
         self.stage("swap", started, None);
         Ok((Outcome::Swapped, None))
@@ -267,6 +269,8 @@ impl Story<'_> {
             Ok(_) => {
                 remove_unfinished(sysroot, &self.options.sysroot, link);
                 self.clean_up(sysroot, repo);
+                // The bootimage boots, with the policy that it has.
+                label(&self.options.sysroot, Path::new("/"));
             }
             Err(error) => log::warn!("reading the boot loader entries: {error:#}"),
         }
@@ -454,6 +458,17 @@ fn remove_unfinished(sysroot: &Sysroot, root: &Path, link: &BootLink) {
         current.and_then(|current| if current { deploy::remove_unfinished(sysroot, root) } else { Ok(()) })
     {
         log::warn!("cleaning up: {error:#}");
+    }
+}
+
+/// Label what was written outside the deployment. The deployment is bootable, whatever comes of it.
+fn label(physical_root: &Path, deployment: &Path) {
+    let labeller = Labeller::new(deployment);
+    for (place, result) in [("boot", labeller.boot(physical_root)), ("ostree", labeller.ostree(physical_root))] {
+        match result {
+            Ok(labelled) => log::debug!("labelled {labelled} files in /{place}"),
+            Err(error) => log::warn!("{error:#}"),
+        }
     }
 }
 

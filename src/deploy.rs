@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::failpoint;
 use crate::import::Imported;
+use crate::label::Labeller;
 use crate::oci::ImageReference;
 use crate::ostree::{Deployment, PrepareRoot, Sysroot, prepare_root};
 use crate::request::kargs;
@@ -78,6 +79,8 @@ pub fn deploy(
     let deployment = sysroot
         .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
         .context("deploying the node image")?;
+    let labelled = Labeller::new(&physical_root.join(&deployment.path)).etc().context("deploying the node image")?;
+    log::debug!("labelled {labelled} files in /etc");
     failpoint::reached("deployment");
     prepare_root::ensure_mountable(&physical_root.join(&deployment.path), this_boot, kargs)
         .context("deploying the node image")?;

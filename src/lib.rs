@@ -2,7 +2,7 @@
 //! slipstream boots a CoreOS bootimage straight into the node image.
 //!
 //! The modules stand in the order in which an image passes through them: [`request`], [`source`], [`oci`], [`stream`],
-//! [`import`], [`ostree`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened; [`check`] only asks.
+//! [`import`], [`ostree`], [`label`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened; [`check`] only asks.
 //! `docs/boot-flow.md` tells when they run.
 
 pub mod boot;
@@ -11,6 +11,7 @@ pub mod cli;
 pub mod deploy;
 pub mod failpoint;
 pub mod import;
+pub mod label;
 pub mod lock;
 pub mod oci;
 pub mod ostree;

@@ -100,6 +100,9 @@ fn ensure_root(deployment: &Path) -> Result<()> {
 }
 
 /// Mount a tmpfs over `target` that shows what was there, and a copy of `source` as `kernel`. Returns its size.
+///
+/// Twice the inodes: since Linux 6.6 extended attributes are taken from their number too, 1 KiB for each, and every
+/// file will get an SELinux label.
 fn bring_modules(source: &Path, target: &Path, kernel: &str) -> Result<u64> {
     let (mut size, mut entries) = (0, 0);
     measure(source, &mut size, &mut entries)?;
@@ -109,8 +112,8 @@ fn bring_modules(source: &Path, target: &Path, kernel: &str) -> Result<u64> {
         .iter()
         .map(|entry| Ok((entry.file_name(), entry.file_type()?, mount::detached(&entry.path())?)))
         .collect::<Result<Vec<_>>>()?;
-    let room = size + (entries + kept.len() as u64 + 16) * PER_ENTRY;
-    mount::tmpfs(target, &format!("mode=0755,size={room},nr_inodes={}", entries + kept.len() as u64 + 16))?;
+    let count = entries + kept.len() as u64 + 16;
+    mount::tmpfs(target, &format!("mode=0755,size={},nr_inodes={}", size + count * PER_ENTRY, count * 2))?;
     for (name, kind, tree) in &kept {
         let place = target.join(name);
         if kind.is_dir() {
@@ -175,8 +178,9 @@ fn copy(source: &Path, target: &Path) -> Result<()> {
 /// Write down what systemd has to know, and say what stays until the reboot.
 fn announce(options: &SettleOptions, target: &Path, kernel: &str) -> Result<Vec<Leftover>> {
     let modules = format!("/{MODULES}");
-    // The copies have the label of a tmpfs; the policy wants that of modules.
-    write(&options.run.join(RELABEL), &format!("{modules}/{kernel}\n"))?;
+    // The tmpfs and the copies have the label of a tmpfs; the policy wants that of modules. What is mounted in it is
+    // passed by.
+    write(&options.run.join(RELABEL), &format!("{modules}\n"))?;
     let mut leftovers = vec![Leftover { kind: "mount", path: modules.clone(), until: "reboot" }];
     for entry in read_dir(target)? {
         if entry.file_name() != kernel {

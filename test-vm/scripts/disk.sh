@@ -28,10 +28,18 @@ fi
 mkdir -p "$work/root/ostree/deploy/testos/var/lib"
 echo 'kept' >"$work/root/ostree/deploy/testos/var/lib/kept"
 
-mv "$work/root/boot" "$work/boot"
+# A partition of its own: what ostree has linked there from the repository becomes a copy, without its attributes.
+cp -R --preserve=mode,ownership,timestamps "$work/root/boot" "$work/boot"
+rm -r "$work/root/boot"
 mkdir "$work/root/boot"
 mkdir "$work/boot/grub2"
 cp "$here/../guest/grub.cfg" "$work/boot/grub2/grub.cfg"
+
+# What the builder of a CoreOS image labels: this host has no policy, so nothing that ostree wrote has a label.
+if [[ -e $deployment/etc/selinux/config ]]; then
+  python3 "$here/label.py" "$work/root" root_t "$work/root/ostree" usr_t "$work/boot" boot_t "$deployment/etc" etc_t \
+    "$work/root/ostree/deploy/testos/var" var_t "$work/root/ostree/deploy/testos/var/lib" var_lib_t
+fi
 
 truncate -s 6G "$disk"
 sfdisk --quiet "$disk" <<'LAYOUT'

@@ -23,6 +23,7 @@ mod peer;
 mod powercut;
 mod qemu;
 mod registry;
+mod selinux;
 mod suite;
 mod timing;
 mod trees;

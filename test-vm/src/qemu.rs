@@ -48,6 +48,8 @@ pub struct Machine<'a> {
     /// In place of the one that the BLS entry names, with [`Loader::Direct`].
     pub initramfs: Option<PathBuf>,
     loader: Loader,
+    /// How long one boot may take.
+    pub timeout: Duration,
     /// Arguments of every boot beside those of the BLS entry, with [`Loader::Direct`].
     pub append: String,
     /// What GRUB or we put for `$ignition_firstboot`, as long as the stamp is there.
@@ -89,6 +91,7 @@ impl<'a> Machine<'a> {
             network: Vec::new(),
             initramfs: None,
             loader,
+            timeout: BOOT_TIMEOUT,
             append: String::new(),
             firstboot: String::new(),
             record: None,
@@ -180,7 +183,7 @@ impl<'a> Machine<'a> {
         self.firstboot.clear();
 
         let start = Instant::now();
-        let end = wait(command, &console, BOOT_TIMEOUT);
+        let end = wait(command, &console, self.timeout);
         let seconds = start.elapsed().as_secs_f64();
         let boot = Boot { console: read_lossy(&console), answer: Answer::parse(&read_lossy(&results)), seconds };
         match end {

@@ -13,6 +13,7 @@ use crate::guest::Job;
 use crate::images::Images;
 use crate::peer;
 use crate::qemu::{Boot, Loader, Machine};
+use crate::selinux;
 use crate::trees::{self, Role};
 
 /// The kola test that runs here as it does there.
@@ -80,6 +81,15 @@ const CASES: &[Case] = &[
             "a plain reboot is the node image's own",
         ],
         run: composefs::maybe,
+    },
+    Case {
+        name: "selinux-enforcing",
+        steps: &[
+            "boots the node image, every file labelled",
+            "a plain reboot finds every file labelled",
+            "no denial that other boots do not have",
+        ],
+        run: selinux::enforcing,
     },
 ];
 

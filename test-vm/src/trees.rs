@@ -42,12 +42,14 @@ pub enum Flavour {
     Plain,
     /// Both with `composefs.enabled=yes`, of a newer suite. They have the same packages, and less is staged of them.
     Composefs,
+    /// Both with Debian's SELinux policy, and every file labelled. Less is staged of them, too.
+    Selinux,
 }
 
 impl Flavour {
     fn suite(self) -> &'static str {
         match self {
-            Self::Plain => SUITE,
+            Self::Plain | Self::Selinux => SUITE,
             Self::Composefs => COMPOSEFS_SUITE,
         }
     }
@@ -57,6 +59,7 @@ impl Flavour {
         match self {
             Self::Plain => kind.to_owned(),
             Self::Composefs => format!("composefs-{kind}"),
+            Self::Selinux => format!("selinux-{kind}"),
         }
     }
 }
@@ -123,6 +126,9 @@ pub fn root(lab: &Lab, role: Role) -> Result<PathBuf> {
 
 /// The Debian root of a role: the node's is the bootimage's with more packages, or with the same.
 pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
+    if flavour == Flavour::Selinux {
+        return policy_root(lab, role);
+    }
     let mut packages = lab.packages("base")?;
     if flavour == Flavour::Composefs {
         packages.extend(lab.packages("node")?);
@@ -132,6 +138,21 @@ pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
         (Flavour::Plain, Role::Node) => extended_root(lab, "node-root", &base, &lab.packages("node")?),
         _ => Ok(base),
     }
+}
+
+/// The Debian root of a role with a policy.
+fn policy_root(lab: &Lab, role: Role) -> Result<PathBuf> {
+    let plain = root(lab, role)?;
+    let kind = format!("selinux-{}-packages", role.name());
+    let packages = extended_root(lab, &kind, &plain, &lab.packages("selinux")?)?;
+    let (script, module) = (lab.own("scripts/policy.sh"), lab.own("guest/selinux-ostree.cil"));
+    let inputs = Inputs::default().text(packages.to_string_lossy()).file(&script)?.file(&module)?;
+    let dir = lab.cache.artefact(&format!("selinux-{}-root", role.name()), inputs, |dir| {
+        let root = dir.join("root");
+        cmd::run(cmd::words("cp", ["-a"]).args([&packages, &root]))?;
+        cmd::run(&mut cmd::words("bash", [&script, &root, &module]))
+    })?;
+    Ok(dir.join("root"))
 }
 
 /// A copy of a root with more packages in it.
@@ -265,6 +286,7 @@ pub fn disk(lab: &Lab, bootimage: &Tree, fstype: &str) -> Result<PathBuf> {
         .text(lab.tools().to_string_lossy())
         .text(fstype)
         .file(&lab.own("scripts/disk.sh"))?
+        .file(&lab.own("scripts/label.py"))?
         .file(&lab.own("guest/grub.cfg"))?;
     let dir = lab.cache.artefact(&bootimage.flavour.kind(&format!("disk-{fstype}")), inputs, |dir| {
         let repo = bootimage.repo();
