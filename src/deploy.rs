@@ -24,6 +24,8 @@ const ORIGIN_SCHEME: &str = "ostree-unverified-registry:";
 pub struct Deployed {
     /// Its path, relative to the physical root.
     pub path: PathBuf,
+    /// Whether local changes of the bootimage's `/etc` were merged into its own.
+    pub etc_merged: bool,
 }
 
 /// The text that a deployment of `image` has as its origin.
@@ -63,7 +65,7 @@ pub fn deploy(
     let merge = if is_pristine(&etc.join("etc"), &etc.join("usr/etc")).context("comparing /etc with /usr/etc")? {
         None
     } else {
-        log::info!("/etc of the bootimage has local changes: merging them");
+        log::debug!("/etc of the bootimage has local changes: merging them");
         Some(bootimage)
     };
     let deployment = sysroot
@@ -74,7 +76,7 @@ pub fn deploy(
     // later must not stop this boot either.
     sysroot.make_default(&deployment, bootimage).context("deploying the node image")?;
     failpoint::reached("default");
-    Ok(Deployed { path: deployment.path })
+    Ok(Deployed { path: deployment.path, etc_merged: merge.is_some() })
 }
 
 /// The kernel arguments that a new entry takes over: those of the bootimage's, literally. libostree adds its own `ostree=`; ours
