@@ -19,6 +19,7 @@ mod lab;
 mod layout;
 mod node;
 mod peer;
+mod policies;
 mod powercut;
 mod qemu;
 mod registry;
