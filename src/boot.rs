@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The story of a boot: request, source, import, deploy, swap.
 //!
-//! Two processes tell it. [`launch`] is in the initramfs: it reads the request, and when there is one it runs [`boot`]
-//! in the bootimage's deployment, where libostree is, and watches the clock. Whatever happens to `boot`, `launch`
-//! leaves a status file and lets the boot go on, unless the request says otherwise.
+//! Two processes tell it. [`launch`](crate::launch) is in the initramfs: it reads the request, and when there is one it
+//! runs [`boot`] in the bootimage's deployment, where libostree is, and treats its failures.
 
 use std::fmt;
 use std::fs;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::deploy::{self, Deployed};
 use crate::failpoint;
@@ -22,26 +21,20 @@ use crate::import::{
 use crate::label::Labeller;
 use crate::oci::{Digest, ImageReference, host_architecture};
 use crate::ostree::{Deployment, PrepareRoot, Repo, Sysroot};
-use crate::report::{BootimageReport, NodeImageReport, Outcome, STATUS_FILE, Status, VERSION, send_event, set_debug};
+use crate::report::{BootimageReport, Leftover, NodeImageReport, Outcome, Status, VERSION, send_event, set_debug};
 use crate::request::files::{Files, RootFiles};
 use crate::request::ignition::{Ignition, IgnitionFiles};
 use crate::request::mco::{self, Decision};
-use crate::request::{KernelPolicy, MIN_BOOTIMAGE, McoReboot, OnFailure, Request, Settings, kargs};
-use crate::root::enter::run_in_bootimage;
+use crate::request::{KernelPolicy, MIN_BOOTIMAGE, McoReboot, Request, Settings, kargs};
 use crate::root::swap::BootLink;
+use crate::root::tries;
 use crate::root::writable::{BootPartition, WritableRoot};
 use crate::source::containers::HostConfig;
 use crate::source::http::{EndpointLog, Limits};
 use crate::source::{self, SourceSpec, Surroundings, VerifiedImage};
 
-/// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
-const LIVE: &str = "/run/ostree-live";
-/// In the run directory: stop in the emergency shell (`slipstream-emergency.service` looks for it).
-const EMERGENCY: &str = "emergency";
 /// Beside the run directory, and in an Ignition config: the MCO's daemon reboots, whatever it finds.
 const MCO_FORCE: &str = "machine-config-daemon-force";
-/// Exit code of `boot` when it has failed, reported it, and left the bootimage as it was.
-const FAILED: i32 = 1;
 /// For cleaning up, when the deadline may be over.
 const CLEAN_UP_TIME: Duration = Duration::from_secs(2);
 
@@ -60,78 +53,16 @@ pub struct BootOptions {
     pub ignition: PathBuf,
 }
 
-/// Run in the initramfs. A failure to boot the node image is reported and is no error here: a unit that fails would be
-/// started again by the next target that wants it.
-pub fn launch(options: &BootOptions) -> Result<()> {
-    if Path::new(LIVE).exists() {
-        log::info!("live system: nothing to do");
-        return Ok(());
-    }
-    fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
-    let (settings, ignition) = match read_request(options) {
-        Ok(read) => read,
-        Err(error) => return failed(options, without_ignition(options), error),
-    };
-    let request = match settings.request(&ignition) {
-        Ok(Some(request)) => request,
-        Ok(None) => {
-            log::info!("{}: nothing to do", settings.why_no_request());
-            return Ok(());
-        }
-        Err(error) => return failed(options, settings, error),
-    };
-    let result = how_mounted(options).and_then(|this_boot| {
-        // Before anything of the deployment is run: a root that has to be verified is not yet.
-        this_boot.ensure_unverified()?;
-        run_in_bootimage(options, Instant::now() + request.deadline)
-    });
-    match result {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => {
-            on_failure(options, request.on_failure)
-        }
-        Ok(status) => failed(options, settings, anyhow!("the importer ended with {status}")),
-        Err(error) => failed(options, settings, error),
-    }
-}
-
 /// How the initramfs that runs will mount a deployment.
-fn how_mounted(options: &BootOptions) -> Result<PrepareRoot> {
+pub(crate) fn how_mounted(options: &BootOptions) -> Result<PrepareRoot> {
     let cmdline = fs::read_to_string(&options.cmdline).context("reading the kernel command line")?;
     PrepareRoot::of_initramfs(&options.root, &cmdline)
 }
 
-fn read_request(options: &BootOptions) -> Result<(Settings, Ignition)> {
+/// Everything that is asked for, understood or not.
+pub(crate) fn read_request(options: &BootOptions) -> Result<(Settings, Ignition)> {
     let ignition = Ignition::load(&options.ignition)?;
     Ok((Settings::load(&options.cmdline, &options.root, &ignition)?, ignition))
-}
-
-/// What is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
-fn without_ignition(options: &BootOptions) -> Settings {
-    Settings::load(&options.cmdline, &options.root, &Ignition::default()).unwrap_or_else(|error| {
-        log::debug!("{error:#}");
-        Settings::default()
-    })
-}
-
-/// Report a failure that the importer could not report, and go on.
-fn failed(options: &BootOptions, settings: Settings, error: anyhow::Error) -> Result<()> {
-    // A request that cannot be read cannot say what to do about it.
-    let policy = settings.on_failure().unwrap_or_default();
-    let status = Status { reason: Some(format!("{error:#}")), settings, ..Status::new(Outcome::Failed) };
-    // Said first: that the status cannot be written must not hide it.
-    log::error!("error: {error:#}");
-    on_failure(options, policy)?;
-    send_event(&status.to_json());
-    status.write(&options.run_dir)
-}
-
-fn on_failure(options: &BootOptions, policy: OnFailure) -> Result<()> {
-    if policy == OnFailure::Emergency {
-        let path = options.run_dir.join(EMERGENCY);
-        fs::write(&path, "").with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// Run in the bootimage's deployment, before ostree-prepare-root.
@@ -154,6 +85,7 @@ pub fn boot(options: &BootOptions) -> Result<()> {
         status: Status::new(Outcome::Failed),
     };
     story.status.settings = settings.clone();
+    story.status.tries = tries::told(&options.sysroot);
     let result = story.tell();
     let mut status = story.status;
     match &result {
@@ -232,6 +164,9 @@ impl Story<'_> {
         label(root, &root.join(&deployed.path));
         failpoint::reached("swap");
         self.stage("swap", started, None);
+        // Nobody's link, but this boot follows it until the end.
+        let path = Path::new("/sysroot").join(link.path()).display().to_string();
+        self.status.leftovers.push(Leftover { kind: "link", path, until: "ostree-cleanup" });
         Ok((Outcome::Swapped, None))
     }
 
@@ -245,7 +180,7 @@ impl Story<'_> {
         let decision = mco::decide(machine, &node);
         for karg in &decision.kargs_to_add {
             let why = mco::why_harmless(karg).unwrap_or("the running kernel has it");
-            log::info!("kernel argument {karg} is for the next boot: {why}");
+            log::debug!("kernel argument {karg} is for the next boot: {why}");
         }
         let kargs = decision.kargs.clone();
         let reason = decision.reboot.then(|| mco_reason(&decision));
@@ -314,6 +249,7 @@ impl Story<'_> {
         let deployed = deploy::deploy(sysroot, root, bootimage, &imported, image, kargs, &this_boot)?;
         let node = self.status.node_image.get_or_insert_default();
         node.deployment = Some(deployed.path.display().to_string());
+        node.etc_merged = Some(deployed.etc_merged);
         self.stage("deploy", started, None);
         Ok(deployed)
     }
@@ -366,7 +302,7 @@ impl Story<'_> {
         let node = self.status.node_image.get_or_insert_default();
         node.manifest_digest = Some(verified.manifest.digest.to_string());
         node.version = verified.config.version().map(str::to_owned);
-        self.stage("source", started, None);
+        self.stage("source", started, Some(verified.bytes));
         let own = self.status.bootimage.as_ref().and_then(|bootimage| bootimage.version.as_deref());
         let oldest = verified.config.label(MIN_BOOTIMAGE);
         self.request.skew.allows(own, verified.config.version(), oldest).map_err(Refused)?;
@@ -385,6 +321,7 @@ impl Story<'_> {
         let mut plan = match plan(session, verified, &self.request.image)? {
             Plan::AlreadyPresent(commit) => {
                 log::info!("the repository has the image");
+                self.stage("import", started, Some(0));
                 return Ok(Imported { commit });
             }
             Plan::Ready(plan) => plan,
@@ -414,7 +351,7 @@ impl Story<'_> {
 
     fn stage(&mut self, name: &'static str, started: Instant, bytes: Option<u64>) {
         let time: Duration = started.elapsed();
-        log::info!("{name}: {:.1} s", time.as_secs_f64());
+        log::debug!("{name}: {:.1} s", time.as_secs_f64());
         self.status.stages.push((name, time, bytes));
     }
 }

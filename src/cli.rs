@@ -21,7 +21,7 @@ use crate::root::settle::SettleOptions;
 use crate::source::containers::HostConfig;
 use crate::source::http::Limits;
 use crate::source::{self, SourceSpec, Surroundings};
-use crate::{boot, root};
+use crate::{boot, launch, root};
 
 /// Boot a CoreOS bootimage straight into the node image.
 #[derive(FromArgs, Debug)]
@@ -213,6 +213,7 @@ enum InitrdCommand {
     Enter(EnterCommand),
     Settle(SettleCommand),
     Emergency(EmergencyCommand),
+    Reboot(RebootCommand),
 }
 
 /// Read the request; if there is one, run `slipstream boot` in the bootimage's deployment.
@@ -230,6 +231,11 @@ struct SettleCommand {}
 #[argh(subcommand, name = "emergency")]
 struct EmergencyCommand {}
 
+/// Say why the boot starts again; slipstream-reboot.service then reboots.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "reboot")]
+struct RebootCommand {}
+
 impl Initrd {
     /// Run the command.
     pub fn run(self) -> Result<()> {
@@ -241,11 +247,12 @@ impl Initrd {
             ignition: IGNITION_JSON.into(),
         };
         match self.command {
-            InitrdCommand::Enter(_) => boot::launch(&defaults),
+            InitrdCommand::Enter(_) => launch::launch(&defaults),
             InitrdCommand::Settle(_) => root::settle::settle(&SettleOptions::default()),
             InitrdCommand::Emergency(_) => {
                 anyhow::bail!("{}", describe(Path::new(RUN_DIR))?.lines().next().unwrap_or_default())
             }
+            InitrdCommand::Reboot(_) => launch::announce_reboot(&defaults),
         }
     }
 }

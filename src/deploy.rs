@@ -33,6 +33,8 @@ const STAGED: &str = "/run/ostree/staged-deployment";
 pub struct Deployed {
     /// Its path, relative to the physical root.
     pub path: PathBuf,
+    /// Whether local changes of the bootimage's `/etc` were merged into its own.
+    pub etc_merged: bool,
 }
 
 /// The text that a deployment of `image` has as its origin.
@@ -73,7 +75,7 @@ pub fn deploy(
     let merge = if is_pristine(&etc.join("etc"), &etc.join("usr/etc")).context("comparing /etc with /usr/etc")? {
         None
     } else {
-        log::info!("/etc of the bootimage has local changes: merging them");
+        log::debug!("/etc of the bootimage has local changes: merging them");
         Some(bootimage)
     };
     let deployment = sysroot
@@ -92,7 +94,7 @@ pub fn deploy(
     if let Err(error) = keep_entries(physical_root, &entries) {
         log::warn!("keeping the boot loader entries of others: {error:#}");
     }
-    Ok(Deployed { path: deployment.path })
+    Ok(Deployed { path: deployment.path, etc_merged: merge.is_some() })
 }
 
 /// The boot loader entries that libostree has not made, with their text. It writes a new directory with its own ones only.

@@ -2,7 +2,8 @@
 //! slipstream boots a CoreOS bootimage straight into the node image.
 //!
 //! The modules stand in the order in which an image passes through them: [`request`], [`source`], [`oci`], [`stream`],
-//! [`import`], [`ostree`], [`label`], [`deploy`], [`root`]. [`boot`] calls them in turn and [`report`] says what happened; [`check`] only asks.
+//! [`import`], [`ostree`], [`label`], [`deploy`], [`root`]. [`boot`] calls them in turn, [`launch`] runs it and treats failures,
+//! [`report`] says what happened; [`check`] only asks.
 //! `docs/boot-flow.md` tells when they run.
 
 pub mod boot;
@@ -12,6 +13,7 @@ pub mod deploy;
 pub mod failpoint;
 pub mod import;
 pub mod label;
+pub mod launch;
 pub mod lock;
 pub mod oci;
 pub mod ostree;

@@ -38,6 +38,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use layer::{Blob, Layer, Packing};
+use slipstream::oci::Digest;
+use slipstream::root::tries;
 
 const OLD_KERNEL: &str = "1.0-bootimage";
 const NEW_KERNEL: &str = "2.0-node";
@@ -66,6 +68,7 @@ fn every_ending() {
         ("the second source has it", second_source),
         ("another bootable image is not for us", not_bootable),
         ("no request", no_request),
+        ("after a try that ended with a reboot", earlier_tries),
         ("image=auto of an Ignition config", ignition::auto),
         ("image=auto from a registry, with the pull secret of the Ignition config", ignition::auto_registry),
         ("image=auto without a MachineConfig", ignition::auto_without),
@@ -361,6 +364,26 @@ fn no_request(machine: &Machine) -> Result<()> {
     let (output, status) = machine.boot(&machine.options()?.swap_remove(0))?;
     ensure!(output.status.success() && status.is_none(), "{status:?}, {output:?}");
     ensure!(machine.listing()? == before, "something was written");
+    Ok(())
+}
+
+/// The importer tells of earlier tries, whatever comes of this one; that the file goes is the launcher's work.
+fn earlier_tries(machine: &Machine) -> Result<()> {
+    let root = machine.path("sysroot");
+    tries::record(&root, Digest::of(b"this"), "no network")?;
+    let (output, status) = machine.boot(&machine.request("slipstream.source=oci:/nonexistent")?)?;
+    let expected = serde_json::json!([{"reason": "no network"}]);
+    ensure!(status.as_ref().is_some_and(|status| status["tries"] == expected), "failed: {status:?}, {output:?}");
+    fs::write(root.join(tries::TRIES_FILE), "garbage")?;
+    let (output, status) = machine.boot(&machine.request(&machine.source())?)?;
+    ensure!(outcome(status.as_ref()) == "swapped", "{status:?}, {output:?}");
+    let status = status.context("no status")?;
+    ensure!(status["tries"] == serde_json::json!([]), "garbage: {}", status["tries"]);
+    let link = &status["leftovers"][0];
+    ensure!(link["kind"] == "link" && link["until"] == "ostree-cleanup", "leftovers: {}", status["leftovers"]);
+    ensure!(status["node_image"]["etc_merged"] == false, "{status}");
+    let lines = String::from_utf8_lossy(&output.stderr).lines().count();
+    ensure!(lines == 2, "{lines} lines, and one more is settle's: {output:?}");
     Ok(())
 }
 

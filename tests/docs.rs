@@ -13,10 +13,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use slipstream::oci::Digest;
 use slipstream::report::{BootimageReport, Leftover, MESSAGE_ID, NodeImageReport, Outcome, Status, read_status};
 use slipstream::request::ignition::Ignition;
 use slipstream::request::mco::Decision;
 use slipstream::request::{KEYS, Settings};
+use slipstream::root::tries::Try;
 
 const USAGE: &str = "docs/usage.md";
 const MAN: &str = "docs/man/slipstream.8";
@@ -197,10 +199,12 @@ fn full_status() -> Status {
             version: Some("2".to_owned()),
             kernel: Some("6.2".to_owned()),
             deployment: Some(deployment),
+            etc_merged: Some(false),
         }),
         stages: ["source", "import", "deploy", "swap", "settle"].map(|n| (n, Duration::from_millis(1), Some(1))).into(),
         endpoints: vec![("oci:/a".to_owned(), Some("no".to_owned()))],
         decision: Some(Decision { kargs_to_add: vec!["psi=0".to_owned()], ..Decision::default() }),
+        tries: vec![Try { request: Digest::of(b""), reason: "no network".to_owned() }],
         leftovers: vec![Leftover { kind: "mount", path: "/usr/lib/modules".to_owned(), until: "reboot" }],
         ..Status::new(Outcome::Swapped)
     }

@@ -32,6 +32,7 @@ install() {
     inst_conf /etc/slipstream.conf
     install_unit slipstream.service
     install_unit slipstream-emergency.service
+    install_unit slipstream-reboot.service
     install_unit slipstream-settle.service
 }
 

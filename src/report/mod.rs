@@ -7,6 +7,7 @@ mod metrics;
 mod operators;
 mod progress;
 mod status;
+mod words;
 
 pub use journal::{MESSAGE_ID, send_event};
 pub use log_lines::{run, set_debug};
@@ -14,9 +15,10 @@ pub use metrics::METRICS_FILE;
 pub use operators::{FEATURES_FILE, publish_kernel};
 pub use progress::Progress;
 pub use status::{
-    BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_failure, append_settled, describe,
-    read_status, request_json,
+    BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_failure, append_leftover,
+    append_settled, read_status, request_json,
 };
+pub use words::describe;
 
 /// Where the hand-off is, unless an option says otherwise.
 pub const RUN_DIR: &str = "/run/slipstream";

@@ -15,6 +15,7 @@ use super::metrics::{METRICS_FILE, metrics};
 use super::{VERSION, send_event};
 use crate::request::Settings;
 use crate::request::mco::Decision;
+use crate::root::tries::Try;
 
 /// Name of the status file in the run directory.
 pub const STATUS_FILE: &str = "status.json";
@@ -48,7 +49,7 @@ impl Outcome {
         }
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 }
@@ -81,16 +82,18 @@ pub struct NodeImageReport {
     pub kernel: Option<String>,
     /// Path of the deployment, relative to the physical root.
     pub deployment: Option<String>,
+    /// Whether local changes of the bootimage's `/etc` were merged into its own.
+    pub etc_merged: Option<bool>,
 }
 
 /// Something of ours that is still there.
 #[derive(Clone, Debug)]
 pub struct Leftover {
-    /// `mount`, `file`, …
+    /// `mount`, `file` or `link`.
     pub kind: &'static str,
     /// Where it is.
     pub path: String,
-    /// Until when: `reboot`.
+    /// Until when: `reboot`, `ostree-cleanup` or `next-request`.
     pub until: &'static str,
 }
 
@@ -113,6 +116,8 @@ pub struct Status {
     pub endpoints: Vec<(String, Option<String>)>,
     /// Whether OpenShift's MCO would reboot all the same; `None` without a MachineConfig, or when we did not ask.
     pub decision: Option<Decision>,
+    /// What was tried on the boots before this one, each ended by `on-failure=reboot`.
+    pub tries: Vec<Try>,
     /// What remains of us.
     pub leftovers: Vec<Leftover>,
 }
@@ -129,6 +134,7 @@ impl Status {
             stages: Vec::new(),
             endpoints: Vec::new(),
             decision: None,
+            tries: Vec::new(),
             leftovers: Vec::new(),
         }
     }
@@ -151,6 +157,7 @@ impl Status {
             .iter()
             .map(|(source, error)| json!({"source": source, "error": error.as_deref().map(shorten)}))
             .collect();
+        let tries: Vec<Value> = self.tries.iter().map(|earlier| json!({"reason": earlier.reason})).collect();
         let leftovers: Vec<Value> = self.leftovers.iter().map(Leftover::to_json).collect();
         json!({
             "version": SCHEMA_VERSION,
@@ -164,6 +171,7 @@ impl Status {
             "stages": stages,
             "endpoints": endpoints,
             "reboot": self.reboot(),
+            "tries": tries,
             "leftovers": leftovers,
         })
     }
@@ -221,10 +229,13 @@ pub(super) fn summary(status: &Value) -> String {
     let outcome = status["outcome"].as_str().unwrap_or_default();
     if outcome == Outcome::Swapped.name() {
         let stages = status["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let seconds: f64 = stages.iter().filter_map(|stage| stage["seconds"].as_f64()).sum();
+        let seconds = |stage: &Value| stage["seconds"].as_f64().unwrap_or_default();
+        let total: f64 = stages.iter().map(seconds).sum();
         let image = status["node_image"]["image"].as_str().unwrap_or_default();
         let reboot = if status["reboot"]["avoided"] == true { "without a reboot" } else { "but the MCO will reboot" };
-        return format!("this boot runs {image}, {reboot}, after {seconds:.1} s of work");
+        let each = stages.iter().map(|s| format!("{} {:.1}", s["name"].as_str().unwrap_or_default(), seconds(s)));
+        let each = each.collect::<Vec<_>>().join(", ");
+        return format!("this boot runs {image}, {reboot}, after {total:.1} s of work ({each})");
     }
     match status["reason"].as_str() {
         Some(reason) => format!("{outcome}: {reason}"),
@@ -245,6 +256,7 @@ impl NodeImageReport {
         json!({
             "image": self.image, "manifest_digest": self.manifest_digest, "commit": self.commit,
             "version": self.version, "kernel": self.kernel, "deployment": self.deployment,
+            "etc_merged": self.etc_merged,
         })
     }
 }
@@ -260,9 +272,9 @@ fn round(seconds: f64) -> f64 {
 }
 
 /// Add to the account of a swap what was done after ostree-prepare-root, and tell the journal.
-pub fn append_settled(run_dir: &Path, time: Duration, leftovers: &[Leftover]) -> Result<()> {
+pub fn append_settled(run_dir: &Path, time: Duration, bytes: Option<u64>, leftovers: &[Leftover]) -> Result<()> {
     let mut status = read_status(run_dir)?.context("the status file is gone")?;
-    let stage = json!({"name": "settle", "seconds": round(time.as_secs_f64()), "bytes": null});
+    let stage = json!({"name": "settle", "seconds": round(time.as_secs_f64()), "bytes": bytes});
     status["stages"].as_array_mut().context("status has no stages")?.push(stage);
     let list = status["leftovers"].as_array_mut().context("status has no leftovers")?;
     list.extend(leftovers.iter().map(Leftover::to_json));
@@ -270,6 +282,13 @@ pub fn append_settled(run_dir: &Path, time: Duration, leftovers: &[Leftover]) ->
     send_event(&status);
     log::info!("{}", summary(&status));
     Ok(())
+}
+
+/// Add something that remains to the account, if there is one.
+pub fn append_leftover(run_dir: &Path, leftover: &Leftover) -> Result<()> {
+    let Some(mut status) = read_status(run_dir)? else { return Ok(()) };
+    status["leftovers"].as_array_mut().context("status has no leftovers")?.push(leftover.to_json());
+    write_json(run_dir, &status)
 }
 
 /// Say in the account of a swap that it could not be settled. The root may be another than we wanted.
@@ -320,86 +339,4 @@ pub fn read_status(run_dir: &Path) -> Result<Option<Value>> {
     let version = value.get("version").and_then(Value::as_u64).unwrap_or_default();
     ensure!(version == SCHEMA_VERSION, "{} has version {version}, not {SCHEMA_VERSION}", path.display());
     Ok(Some(value))
-}
-
-/// The status file in words.
-pub fn describe(run_dir: &Path) -> Result<String> {
-    let Some(status) = read_status(run_dir)? else {
-        return Ok("slipstream did not run on this boot: no node image was requested.\n".to_owned());
-    };
-    Ok(words(&status))
-}
-
-fn words(status: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let outcome = text(&status["outcome"]);
-    let mut lines = vec![match Outcome::parse(&outcome) {
-        Some(Outcome::Swapped) if status["reboot"]["avoided"] == true => {
-            "swapped: this boot runs the node image, one reboot was avoided".to_owned()
-        }
-        Some(Outcome::Swapped) => "swapped: this boot runs the node image, but the MCO will reboot".to_owned(),
-        _ => format!("{outcome}: {}", text(&status["reason"])),
-    }];
-    for (title, image) in [("bootimage", &status["bootimage"]), ("node image", &status["node_image"])] {
-        if image.is_object() {
-            lines.push(format!("{title}:"));
-            for field in ["image", "version", "kernel", "commit", "deployment"] {
-                if let Some(value) = image[field].as_str() {
-                    lines.push(format!("  {field:<12}{value}"));
-                }
-            }
-        }
-    }
-    if status["kernel"]["differs"] == true {
-        lines.push("the kernels differ: that of the node image runs after the next reboot".to_owned());
-    }
-    let list = |field: &str| status[field].as_array().cloned().unwrap_or_default();
-    let deferred = status["reboot"]["deferred_kargs"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    lines.extend(deferred.map(|karg| format!("kernel argument for the next boot: {karg}")));
-    for (title, items) in [("stages", list("stages")), ("sources", list("endpoints")), ("leftovers", list("leftovers"))]
-    {
-        if !items.is_empty() {
-            lines.push(format!("{title}:"));
-        }
-        lines.extend(items.iter().map(|item| format!("  {}", item_words(item))));
-    }
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-fn item_words(item: &Value) -> String {
-    let text = |field: &str| item[field].as_str().unwrap_or("-").to_owned();
-    if let Some(seconds) = item["seconds"].as_f64() {
-        let bytes = item["bytes"].as_u64().map(|bytes| format!("  {:>7.1} MB", bytes as f64 / 1e6));
-        return format!("{:<12}{seconds:>8.3} s{}", text("name"), bytes.unwrap_or_default());
-    }
-    if item["source"].is_string() {
-        return format!("{}: {}", text("source"), item["error"].as_str().unwrap_or("used"));
-    }
-    format!("{} {} until {}", text("kind"), text("path"), text("until"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_is_replaced_whole_and_can_be_told() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(describe(directory.path()).unwrap().starts_with("slipstream did not run"));
-        let mut status = Status::new(Outcome::Failed);
-        status.reason = Some("device LABEL=x did not appear within 30 s".to_owned());
-        status.stages.push(("source", Duration::from_millis(1500), Some(2_000_000)));
-        status.endpoints.push(("oci:LABEL=x:/node".to_owned(), status.reason.clone()));
-        status.write(directory.path()).unwrap();
-        let told = describe(directory.path()).unwrap();
-        for line in [
-            "failed: device LABEL=x did not appear within 30 s",
-            "  source         1.500 s      2.0 MB",
-            "  oci:LABEL=x:/node: device LABEL=x did not appear within 30 s",
-        ] {
-            assert!(told.lines().any(|found| found == line), "{line:?} is not in\n{told}");
-        }
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "the status and its metrics, no temporary file");
-    }
 }

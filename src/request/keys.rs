@@ -65,8 +65,9 @@ pub const KEYS: [(Key, &str, &str, &str); 8] = [
     (
         Key::OnFailure,
         "on-failure",
-        "`continue`; `emergency`",
-        "When we fail: boot the bootimage as if we were not there; or stop in the emergency shell.",
+        "`continue`; `emergency`; `reboot`",
+        "When we fail: boot the bootimage as if we were not there; or stop in the emergency shell; or reboot and try again, and \
+         after the third try boot the bootimage.",
     ),
     (Key::Deadline, "deadline", "`10min`; a time span", "Time for the whole of our work; then it has failed."),
     (Key::Debug, "debug", "`no`; `yes`", "Say more in the journal. The bare argument means `yes`."),

@@ -29,7 +29,7 @@ pub use skew::{MIN_BOOTIMAGE, SkewPolicy};
 
 use self::ignition::Ignition;
 use self::mco::MachineConfig;
-use crate::oci::ImageReference;
+use crate::oci::{Digest, ImageReference};
 use crate::source::SourceSpec;
 
 /// Prefix of our kernel arguments.
@@ -176,6 +176,17 @@ pub struct Request {
     pub debug: bool,
 }
 
+impl Request {
+    /// What tells this request from another one: its image, where to get it, and what would refuse it. The text that it is
+    /// made of holds no secrets.
+    pub fn digest(&self) -> Digest {
+        let policies = format!("{:?} {:?} {:?}", self.kernel, self.skew, self.mco_reboot);
+        let sources = self.sources.iter().map(ToString::to_string);
+        let parts: Vec<_> = [self.image.to_string(), policies].into_iter().chain(sources).collect();
+        Digest::of(parts.join("\n").as_bytes())
+    }
+}
+
 fn read_optional(path: &Path) -> Result<Option<String>> {
     use std::io::Read;
     let file = match fs::File::open(path) {
@@ -234,6 +245,25 @@ mod tests {
     fn without_a_source_it_is_the_registry() {
         let settings = load(&format!("slipstream.image={IMAGE}"), None, None).unwrap();
         assert_eq!(settings.request(&Ignition::default()).unwrap().unwrap().sources, [SourceSpec::Registry]);
+    }
+
+    #[test]
+    fn requests_are_told_apart() {
+        let digest = |rest: &str| {
+            let settings = load(&format!("slipstream.image={IMAGE} {rest}"), None, None).unwrap();
+            settings.request(&Ignition::default()).unwrap().unwrap().digest()
+        };
+        let plain = digest("slipstream.source=oci:/a");
+        for (label, rest, same) in [
+            ("what to do about a failure", "slipstream.source=oci:/a slipstream.on-failure=reboot", true),
+            ("more words", "slipstream.source=oci:/a slipstream.debug slipstream.deadline=5s", true),
+            ("a default", "slipstream.source=oci:/a slipstream.kernel=keep", true),
+            ("another source", "slipstream.source=oci:/b", false),
+            ("a second source", "slipstream.source=oci:/a slipstream.source=oci:/b", false),
+            ("a policy", "slipstream.source=oci:/a slipstream.kernel=same", false),
+        ] {
+            assert_eq!(digest(rest) == plain, same, "{label}");
+        }
     }
 
     #[test]

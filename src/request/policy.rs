@@ -16,6 +16,8 @@ pub enum OnFailure {
     Continue,
     /// Stop in the emergency shell.
     Emergency,
+    /// Try again after a reboot, a few times.
+    Reboot,
 }
 
 impl OnFailure {
@@ -23,7 +25,8 @@ impl OnFailure {
         match text {
             "continue" => Ok(Self::Continue),
             "emergency" => Ok(Self::Emergency),
-            other => bail!("on-failure={other} is not supported: write continue or emergency"),
+            "reboot" => Ok(Self::Reboot),
+            other => bail!("on-failure={other} is not supported: write continue, emergency or reboot"),
         }
     }
 }

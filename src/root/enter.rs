@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fmt, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
@@ -34,6 +34,18 @@ const POLL: Duration = Duration::from_millis(20);
 /// What the C library resolves names by.
 const RESOLVER: [&str; 2] = ["resolv.conf", "hosts"];
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The importer does not end even when it is killed.
+#[derive(Debug)]
+pub struct StillRunning;
+
+impl fmt::Display for StillRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline is over, and the importer does not die: it waits for a disk that does not answer")
+    }
+}
+
+impl std::error::Error for StillRunning {}
 
 /// Run `slipstream boot` in the deployment that `ostree=` names, until `deadline` at most.
 pub fn run_in_bootimage(options: &BootOptions, deadline: Instant) -> Result<ExitStatus> {
@@ -148,7 +160,10 @@ fn wait(mut child: Child, until: Instant) -> Result<ExitStatus> {
             child.kill().context("stopping the importer")?;
             // A process that waits for a dead disk does not die. The boot goes on without it.
             let gone = Instant::now() + GRACE;
-            while Instant::now() < gone && child.try_wait().context("waiting for the importer")?.is_none() {
+            while child.try_wait().context("waiting for the importer")?.is_none() {
+                if Instant::now() >= gone {
+                    return Err(StillRunning.into());
+                }
                 sleep(POLL);
             }
             bail!("the deadline is over");

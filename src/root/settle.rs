@@ -67,20 +67,23 @@ fn settle_swapped(options: &SettleOptions, run_dir: &Path, status: &Value) -> Re
     let kernel = field("bootimage", "kernel")?;
     let source = physical_root.join(field("bootimage", "deployment")?).join(MODULES).join(&kernel);
     let target = options.sysroot.join(MODULES);
-    let mut leftovers = Vec::new();
+    // The hand-off itself.
+    let mut leftovers = vec![Leftover { kind: "file", path: "/run/slipstream".to_owned(), until: "reboot" }];
+    let mut brought = None;
     if target.join(&kernel).is_dir() {
-        log::info!("the node image has modules for the running kernel {kernel}");
+        log::debug!("the node image has modules for the running kernel {kernel}");
     } else {
         let bytes = bring_modules(&source, &target, &kernel)?;
-        log::info!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
-        leftovers = announce(options, &target, &kernel)?;
+        log::debug!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
+        brought = Some(bytes);
+        leftovers.extend(announce(options, &target, &kernel)?);
     }
     match publish_kernel(&options.run, run_dir, status) {
         Ok(leftover) => leftovers.extend(leftover),
         // The root is as it should be all the same.
         Err(error) => log::warn!("telling operators about the kernel: {error:#}"),
     }
-    append_settled(run_dir, started.elapsed(), &leftovers)?;
+    append_settled(run_dir, started.elapsed(), brought, &leftovers)?;
     failpoint::reached("settle");
     Ok(())
 }
@@ -188,12 +191,15 @@ fn announce(options: &SettleOptions, target: &Path, kernel: &str) -> Result<Vec<
             leftovers.push(Leftover { kind: "mount", path: format!("{modules}/{name}"), until: "reboot" });
         }
     }
+    let mut files = vec![RELABEL.to_owned()];
     for leftover in &leftovers {
         // udevd has files of it open until the end: without this, systemd tries to unmount it and reports a failure.
-        let unit = mount_unit(&leftover.path);
-        let drop_in = options.run.join("systemd/system").join(format!("{unit}.d/50-slipstream.conf"));
-        write(&drop_in, "[Unit]\nDefaultDependencies=no\n")?;
+        let drop_in = format!("systemd/system/{}.d/50-slipstream.conf", mount_unit(&leftover.path));
+        write(&options.run.join(&drop_in), "[Unit]\nDefaultDependencies=no\n")?;
+        files.push(drop_in);
     }
+    let file = |name: String| Leftover { kind: "file", path: format!("/run/{name}"), until: "reboot" };
+    leftovers.extend(files.into_iter().map(file));
     Ok(leftovers)
 }
 

@@ -37,6 +37,11 @@ impl BootLink {
         Ok(Self { version: version.parse().with_context(bad)?, path })
     }
 
+    /// Where it is, relative to the physical root.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The deployment that the link names, relative to the physical root.
     pub fn resolve(&self, physical_root: &Path) -> Result<PathBuf> {
         let link = physical_root.join(&self.path);

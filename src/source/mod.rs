@@ -62,6 +62,8 @@ pub struct VerifiedImage {
     pub manifest: Manifest,
     /// Its config.
     pub config: ImageConfig,
+    /// Bytes of both, and of an index before them.
+    pub bytes: u64,
     source: OpenSource,
 }
 
@@ -148,11 +150,13 @@ fn place(
 
 /// Read the manifest that `digest` leads to, and its config, and verify both.
 pub fn verify(source: OpenSource, digest: Digest) -> Result<VerifiedImage> {
-    let document = read_document(source.source.as_ref(), digest, None)?;
+    let (document, mut read) = read_document(source.source.as_ref(), digest, None)?;
     let manifest = match document {
         Document::Manifest(manifest) => manifest,
         Document::Index(descriptor) => {
-            match read_document(source.source.as_ref(), descriptor.digest, Some(descriptor.size))? {
+            let (document, more) = read_document(source.source.as_ref(), descriptor.digest, Some(descriptor.size))?;
+            read += more;
+            match document {
                 Document::Manifest(manifest) => manifest,
                 // Legal by the specification, written by nobody; following it would need a depth limit.
                 Document::Index(_) => bail!("{} is an index inside an index", descriptor.digest),
@@ -165,15 +169,16 @@ pub fn verify(source: OpenSource, digest: Digest) -> Result<VerifiedImage> {
         read_verified(blob, wanted, size, MAX_JSON_SIZE)
     })?;
     let config = ImageConfig::parse(&bytes)?;
-    Ok(VerifiedImage { manifest, config, source })
+    Ok(VerifiedImage { manifest, config, bytes: read + bytes.len() as u64, source })
 }
 
-fn read_document(source: &dyn Source, digest: Digest, size: Option<u64>) -> Result<Document> {
+/// A document, and how many bytes it has.
+fn read_document(source: &dyn Source, digest: Digest, size: Option<u64>) -> Result<(Document, u64)> {
     let bytes = read_right(source, digest, || {
         let blob = source.open_manifest(digest, size).context("opening manifest")?;
         read_verified(blob, digest, size, MAX_JSON_SIZE)
     })?;
-    parse_document(&bytes, digest, host_architecture())
+    Ok((parse_document(&bytes, digest, host_architecture())?, bytes.len() as u64))
 }
 
 /// Whether an error is about wrong bytes, and the source may have right ones.

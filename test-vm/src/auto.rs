@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Two tests of the suite: a node of OpenShift whose Ignition config alone says what to boot, from a registry.
+//! A test of the suite: a node of OpenShift whose Ignition config alone says what to boot, from a registry.
 
 use std::fs;
 
@@ -9,15 +9,13 @@ use crate::ignition;
 use crate::images::Images;
 use crate::qemu::{Loader, Machine};
 use crate::registry::{self, Registry, SECRETS};
-use crate::suite::{Report, error_lines, job, refusal};
+use crate::suite::{Report, error_lines, job};
 
 /// What CoreOS's GRUB adds on the first boot of a cloud image.
 const FIRST_BOOT: &str = "rd.neednet=1 ip=dhcp";
-/// The dead registry's node waits no longer, in seconds.
-const DEADLINE: &str = "30";
 
 /// A machine on its first boot, with the network and Ignition.
-fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine<'a>> {
+pub fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine<'a>> {
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
     machine.initramfs = Some(ignition::initramfs(images.lab)?);
     machine.set_firstboot(FIRST_BOOT)?;
@@ -30,7 +28,7 @@ pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Re
     let storage = registry::storage(images.lab, &images.node)?;
     let mut registry = Registry::new(images.lab)?;
     let image = registry.image(&images.node.reference)?;
-    let mut machine = node(images, name, &ignition::config(images.lab, &registry, &image, "")?)?;
+    let mut machine = node(images, name, &ignition::config(images.lab, &registry, &registry.address(), &image, "")?)?;
     let log = images.lab.logs.join(name).join("registry.log");
     registry.serve(&storage, &log)?;
     let secrets = SECRETS.join("\n");
@@ -55,22 +53,8 @@ pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Re
     Ok(())
 }
 
-/// Nobody listens: the bootimage is booted, and soon.
-pub fn dead_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
-    let registry = Registry::new(images.lab)?;
-    let image = registry.image(&images.node.reference)?;
-    let keys = format!("deadline = {DEADLINE}s\n");
-    let mut machine = node(images, name, &ignition::config(images.lab, &registry, &image, &keys)?)?;
-    let more = [("EXPECT_REASON", registry.address()), ("DEADLINE", DEADLINE.to_owned())];
-    let more = more.each_ref().map(|(key, value)| (*key, value.as_str()));
-    let boot = refusal(&mut machine, &job(images, &["checks/failed.sh", "checks/deadline.sh"], "", &more)?)?;
-    no_secret(&boot.console, "the console")?;
-    no_secret(boot.answer.fact("status")?, "the status")?;
-    report.pass();
-    Ok(())
-}
-
-fn no_secret(text: &str, name: &str) -> Result<()> {
+/// Check that a text tells no password.
+pub fn no_secret(text: &str, name: &str) -> Result<()> {
     for secret in SECRETS {
         ensure!(!text.contains(secret), "reading {name}: it tells {secret:?}");
     }

@@ -54,8 +54,9 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     Ok(dir.join("initramfs.img"))
 }
 
-/// The config of a node whose pool has slipstream switched on, and whose image is this one in this registry.
-pub fn config(lab: &Lab, registry: &Registry, image: &str, keys: &str) -> Result<String> {
+/// The config of a node whose pool has slipstream switched on, and whose image is this one in this registry; `mirror` is
+/// the address of a mirror that is to be asked first.
+pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &str) -> Result<String> {
     let address = registry.address();
     let path = lab.source.join("tests/mco/machine-configs/worker.json");
     let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -64,7 +65,7 @@ pub fn config(lab: &Lab, registry: &Registry, image: &str, keys: &str) -> Result
     let mirrors = format!(
         "unqualified-search-registries = [\"registry.access.example\", \"docker.io\"]\nshort-name-mode = \"\"\n\n\
          [[registry]]\n  prefix = \"\"\n  location = \"{address}/os\"\n\n  [[registry.mirror]]\n    \
-         location = \"{address}/{MIRROR}\"\n    pull-from-mirror = \"digest-only\"\n"
+         location = \"{mirror}/{MIRROR}\"\n    pull-from-mirror = \"digest-only\"\n"
     );
     let secret = json!({"auths": {&address: {"auth": AUTH, "email": "node@example.com"}}});
     let accept = json!([{"type": "insecureAcceptAnything"}]);

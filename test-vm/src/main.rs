@@ -20,6 +20,7 @@ mod lab;
 mod layout;
 mod node;
 mod peer;
+mod policies;
 mod powercut;
 mod qemu;
 mod registry;

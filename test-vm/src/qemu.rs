@@ -22,8 +22,11 @@ const KVM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Emulating a richer CPU costs time; but its SHA instructions are one call each for what else is hundreds of them.
 const TCG_CPU: &str = "qemu64,+ssse3,+sse4.1,+sha-ni";
 /// What ends a boot for good, seen on the console.
-const HOPELESS: &[&str] =
-    &["Kernel panic", "You are in emergency mode", "Entering emergency mode", "Starting Emergency Shell"];
+const HOPELESS: &[&str] = &["Kernel panic", "You are in emergency mode", EMERGENCY_SHELL, "Starting Emergency Shell"];
+/// dracut's last words before the shell, after those of the emergency hooks.
+const EMERGENCY_SHELL: &str = "Entering emergency mode";
+/// The kernel's last words before a reset.
+const RESET: &str = "reboot: Restarting system";
 /// A crash reboots instead of hanging, an emergency in the initramfs powers off.
 const TEST_KARGS: &str = "quiet mitigations=off panic=1 oops=panic rd.shell=0 rd.emergency=poweroff";
 
@@ -149,9 +152,50 @@ impl<'a> Machine<'a> {
 
     /// Boot once, let the guest do its job, and wait for the end.
     pub fn boot(&mut self, job: &Job) -> Result<Boot> {
+        let boot = self.watch(job, HOPELESS, &[])?;
+        if !(boot.answer.passed || boot.answer.reboot.is_some()) {
+            bail!("boot {}: the guest went away without passing\n{}", self.boots, self.report());
+        }
+        self.check_status(&boot.answer)?;
+        Ok(boot)
+    }
+
+    /// A boot that resets from within the initramfs.
+    pub fn boot_to_reset(&mut self, job: &Job) -> Result<Boot> {
+        let boot = self.watch(job, HOPELESS, &[])?;
+        if !boot.console.contains(RESET) || boot.answer != Answer::default() {
+            bail!("boot {}: no reset from the initramfs\n{}", self.boots, self.report());
+        }
+        Ok(boot)
+    }
+
+    /// A boot that stops in the emergency shell of the initramfs. Then the power goes.
+    pub fn boot_to_emergency(&mut self, job: &Job) -> Result<Boot> {
+        let kept = self.append.clone();
+        self.append.push_str(" rd.shell=1");
+        let boot = self.watch(job, &["Kernel panic"], &[EMERGENCY_SHELL]);
+        self.append = kept;
+        let boot = boot?;
+        if !boot.console.contains(EMERGENCY_SHELL) {
+            bail!("boot {}: no emergency shell\n{}", self.boots, self.report());
+        }
+        Ok(boot)
+    }
+
+    /// A file of the present boot.
+    fn file(&self, kind: &str) -> PathBuf {
+        self.dir.join(format!("boot-{}.{kind}", self.boots))
+    }
+
+    /// The end of what there is of the present boot.
+    fn report(&self) -> String {
+        report(&self.file("console"), &self.file("journal"))
+    }
+
+    /// Boot once until the guest goes away, or says on the console that it has come to its end; an error if it is `hopeless`.
+    fn watch(&mut self, job: &Job, hopeless: &[&str], ends: &[&str]) -> Result<Boot> {
         self.boots += 1;
-        let file = |kind: &str| self.dir.join(format!("boot-{}.{kind}", self.boots));
-        let (console, results, journal) = (file("console"), file("results"), file("journal"));
+        let (console, results, journal) = (self.file("console"), self.file("results"), self.file("journal"));
         let testdata = self.disk.with_file_name("testdata.img");
         job.write_disk(self.lab, &testdata)?;
 
@@ -183,17 +227,11 @@ impl<'a> Machine<'a> {
         self.firstboot.clear();
 
         let start = Instant::now();
-        let end = wait(command, &console, self.timeout);
-        let seconds = start.elapsed().as_secs_f64();
-        let boot = Boot { console: read_lossy(&console), answer: Answer::parse(&read_lossy(&results)), seconds };
-        match end {
-            Ok(()) if boot.answer.passed || boot.answer.reboot.is_some() => {
-                self.check_status(&boot.answer)?;
-                Ok(boot)
-            }
-            Ok(()) => bail!("boot {}: the guest went away without passing\n{}", self.boots, report(&console, &journal)),
-            Err(error) => bail!("boot {}: {error:#}\n{}", self.boots, report(&console, &journal)),
+        if let Err(error) = wait(command, &console, self.timeout, hopeless, ends) {
+            bail!("boot {}: {error:#}\n{}", self.boots, self.report());
         }
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Boot { console: read_lossy(&console), answer: Answer::parse(&read_lossy(&results)), seconds })
     }
 
     /// Hold slipstream's status file, if the boot left one, against its schema.
@@ -263,8 +301,9 @@ fn qemu(lab: &Lab, accelerator: &str, console: &Path) -> Command {
     command
 }
 
-/// Start QEMU and wait for its end, or for a sign that there is nothing to wait for.
-fn wait(mut command: Command, console: &Path, timeout: Duration) -> Result<()> {
+/// Start QEMU and wait for its end, or for a sign that there is nothing to wait for: one that is `hopeless`, or one that
+/// `ends` what is to be seen.
+fn wait(mut command: Command, console: &Path, timeout: Duration, hopeless: &[&str], ends: &[&str]) -> Result<()> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting QEMU")?;
     let deadline = Instant::now() + timeout;
@@ -280,9 +319,12 @@ fn wait(mut command: Command, console: &Path, timeout: Duration) -> Result<()> {
             return Ok(());
         }
         let seen = read_lossy(console);
-        if let Some(sign) = HOPELESS.iter().find(|sign| seen.contains(**sign)) {
+        if let Some(sign) = hopeless.iter().find(|sign| seen.contains(**sign)) {
             stop(&mut child)?;
             bail!("the console says: {sign}");
+        }
+        if ends.iter().any(|sign| seen.contains(sign)) {
+            return stop(&mut child);
         }
         if Instant::now() > deadline {
             stop(&mut child)?;
@@ -317,7 +359,7 @@ fn kvm_works(lab: &Lab) -> Result<bool> {
     fs::write(&console, "").context("creating the probe's console log")?;
     let mut command = qemu(lab, "kvm", &console);
     command.arg("-kernel").arg(kernel).args(["-append", "console=ttyS0 panic=-1"]);
-    Ok(match wait(command, &console, KVM_TIMEOUT) {
+    Ok(match wait(command, &console, KVM_TIMEOUT, HOPELESS, &[]) {
         Ok(()) => read_lossy(&console).contains("Linux version"),
         Err(error) => format!("{error}").contains("Kernel panic"),
     })

@@ -12,6 +12,7 @@ use crate::composefs;
 use crate::guest::Job;
 use crate::images::Images;
 use crate::peer;
+use crate::policies;
 use crate::qemu::{Boot, Loader, Machine};
 use crate::selinux;
 use crate::trees::{self, Role};
@@ -56,8 +57,16 @@ const CASES: &[Case] = &[
         run: swap_grub,
     },
     Case { name: "no-argument", steps: &["the boot of today, nothing written"], run: no_argument },
-    Case { name: "flipped-byte", steps: &["boots the bootimage and says why"], run: flipped_byte },
-    Case { name: "no-staging", steps: &["boots the bootimage and says why"], run: no_staging },
+    Case {
+        name: "emergency-flipped-byte",
+        steps: &["stops in the emergency shell and says why", "without that policy boots the bootimage and says why"],
+        run: policies::emergency,
+    },
+    Case {
+        name: "reboot-no-staging",
+        steps: &["reboots and says why", "reboots again", "boots the bootimage and says why, three times over"],
+        run: policies::reboot,
+    },
     Case { name: "not-a-digest", steps: &["boots the bootimage and says why"], run: not_a_digest },
     Case {
         name: "auto-registry",
@@ -65,9 +74,9 @@ const CASES: &[Case] = &[
         run: auto::from_registry,
     },
     Case {
-        name: "dead-registry",
+        name: "source-hangs",
         steps: &["boots the bootimage by the deadline and says why"],
-        run: auto::dead_registry,
+        run: policies::source_hangs,
     },
     Case {
         name: "composefs-yes",
@@ -165,12 +174,20 @@ pub fn job(images: &Images<'_>, scripts: &[&str], mark: &str, more: &[(&str, &st
     })
 }
 
+/// Most lines of ours that a swap may put on the console, beside those of its progress.
+const MAX_LINES: usize = 3;
+
 /// Boot into the node image; the guest then reboots.
 fn swap(images: &Images<'_>, machine: &mut Machine<'_>, fstype: &str) -> Result<Boot> {
     let scripts = ["checks/userspace.sh", "checks/operations.sh", PRESTAGED];
     let job = job(images, &scripts, "swapped", &[("FSTYPE", fstype)])?;
     let boot = machine.boot(&job)?;
     ensure!(boot.answer.reboot.as_deref() == Some("rebooted"), "the guest did not reboot: {:?}", boot.answer);
+    let lines = our_lines(&boot.console);
+    ensure!((1..=MAX_LINES).contains(&lines.len()), "reading the console: {} lines of ours: {lines:#?}", lines.len());
+    for line in lines {
+        println!("   console: {line}");
+    }
     Ok(boot)
 }
 
@@ -198,15 +215,19 @@ fn swap_ext4(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()>
     machine.attach(&images.node.staging);
     let request = request(images, "oci:LABEL=nodeimage:/node");
     machine.append.clone_from(&request);
-    swap(images, &mut machine, "ext4")?;
+    let swapped = swap(images, &mut machine, "ext4")?;
     report.pass();
 
     machine.append.clear();
-    plain_reboot(images, &mut machine)?;
+    // What the status of the swapped boot calls a leftover is gone.
+    let status = swapped.answer.fact("status")?;
+    let job = job(images, &["checks/leftovers.sh", PRESTAGED], "rebooted", &[("SWAPPED", status)])?;
+    let boot = machine.boot(&job)?;
+    ensure!(boot.answer.passed, "the guest did not pass: {:?}", boot.answer);
     report.pass();
 
     machine.append = request;
-    machine.boot(&job(images, &["checks/already.sh"], "", &[])?)?;
+    machine.boot(&self::job(images, &["checks/already.sh"], "", &[])?)?;
     report.pass();
     Ok(())
 }
@@ -244,13 +265,6 @@ fn no_argument(images: &Images<'_>, name: &str, report: &mut Report) -> Result<(
     Ok(())
 }
 
-/// A request that cannot be met. `reason` is a regular expression for grep -E.
-fn refused(images: &Images<'_>, machine: &mut Machine<'_>, reason: &str, report: &mut Report) -> Result<()> {
-    refusal(machine, &job(images, &["checks/failed.sh"], "", &[("EXPECT_REASON", reason)])?)?;
-    report.pass();
-    Ok(())
-}
-
 /// A boot in which the request cannot be met: it leaves the boot loader entries alone, and one line on the console.
 pub fn refusal(machine: &mut Machine<'_>, job: &Job) -> Result<Boot> {
     let before = machine.boot_partition().entries()?;
@@ -262,25 +276,21 @@ pub fn refusal(machine: &mut Machine<'_>, job: &Job) -> Result<Boot> {
     Ok(boot)
 }
 
-fn flipped_byte(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
-    let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
-    machine.attach(&images.node.damaged);
-    machine.append = request(images, "oci:LABEL=nodeimage:/node");
-    refused(images, &mut machine, "sha256|digest|mismatch", report)
-}
-
-fn no_staging(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
-    let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
-    machine.append = request(images, "oci:LABEL=nodeimage:/node");
-    refused(images, &mut machine, "nodeimage", report)
-}
-
 fn not_a_digest(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
     machine.attach(&images.node.staging);
     let (repository, _) = images.node.reference.split_once('@').context("splitting the image's name")?;
     machine.append = format!("slipstream.image={repository}:latest slipstream.source=oci:LABEL=nodeimage:/node");
-    refused(images, &mut machine, "digest", report)
+    refusal(&mut machine, &job(images, &["checks/failed.sh"], "", &[("EXPECT_REASON", "digest")])?)?;
+    report.pass();
+    Ok(())
+}
+
+/// What slipstream says on the console, its progress apart.
+fn our_lines(console: &str) -> Vec<String> {
+    let lines = console.lines().map(|line| plain(line.trim()));
+    let ours = lines.filter(|line| line.contains("slipstream[") || line.contains("slipstream: "));
+    ours.filter(|line| !line.contains("MiB/s, about")).collect()
 }
 
 /// What slipstream complains about on the console; systemd's colours and the kernel's time stamps may surround it.
@@ -303,11 +313,14 @@ fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::error_lines;
+    use super::{error_lines, our_lines};
 
     #[test]
     fn lines_of_ours() {
         let console = "[ 3.1] slipstream[243]: \u{1b}[0;1;31merror: a: b\u{1b}[0m\r\n[ 3.2] systemd[1]: error: c\nslipstream[2]: request: x\n";
+        assert_eq!(our_lines(console).len(), 2);
+        let progress = "slipstream[2]: imported 4 of 9 MiB, 2 MiB/s, about 3 s left\n";
+        assert_eq!(our_lines(&format!("{console}{progress}")).len(), 2);
         assert_eq!(error_lines(console), ["[ 3.1] slipstream[243]: error: a: b"]);
     }
 }

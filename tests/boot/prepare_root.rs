@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use slipstream::boot::{BootOptions, launch};
+use slipstream::boot::BootOptions;
+use slipstream::launch::launch;
 
 use super::{Machine, outcome, write_image_with};
 

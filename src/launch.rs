@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The part of a boot that is in the initramfs: run [`boot`](crate::boot) in the bootimage's deployment, watch the clock,
+//! and treat a failure as the request says.
+//!
+//! Whatever happens to `boot`, a status file is left and the boot goes on, unless the request says otherwise.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Error, Result, anyhow};
+
+use crate::boot::{BootOptions, how_mounted, read_request};
+use crate::report::{Leftover, Outcome, STATUS_FILE, Status, append_leftover, read_status, send_event};
+use crate::request::ignition::Ignition;
+use crate::request::{OnFailure, Request, Settings};
+use crate::root::enter::{StillRunning, run_in_bootimage};
+use crate::root::tries::{self, MAX_TRIES, TRIES_FILE};
+
+/// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
+const LIVE: &str = "/run/ostree-live";
+/// In the run directory: stop in the emergency shell (`slipstream-emergency.service` looks for it).
+const EMERGENCY: &str = "emergency";
+/// In the run directory: reboot (`slipstream-reboot.service` looks for it). It holds what to say about it.
+const REBOOT: &str = "reboot";
+/// Exit code of `boot` when it has failed, reported it, and left the bootimage as it was.
+const FAILED: i32 = 1;
+
+/// Run in the initramfs. A failure to boot the node image is reported and is no error here: a unit that fails would be
+/// started again by the next target that wants it.
+pub fn launch(options: &BootOptions) -> Result<()> {
+    if Path::new(LIVE).exists() {
+        log::info!("live system: nothing to do");
+        return Ok(());
+    }
+    fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
+    match attempt(options) {
+        Ok(()) => {
+            forget_tries(options);
+            Ok(())
+        }
+        Err(failure) => failure.treat(options),
+    }
+}
+
+/// A request that came to nothing.
+struct Failure {
+    settings: Settings,
+    /// Missing if it cannot be understood.
+    request: Option<Request>,
+    /// Missing if the importer has said it.
+    error: Option<Error>,
+}
+
+fn attempt(options: &BootOptions) -> Result<(), Box<Failure>> {
+    let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error }));
+    let (settings, ignition) = match read_request(options) {
+        Ok(read) => read,
+        Err(error) => return fail(without_ignition(options), None, Some(error)),
+    };
+    let request = match settings.request(&ignition) {
+        Ok(Some(request)) => request,
+        Ok(None) => {
+            log::info!("{}: nothing to do", settings.why_no_request());
+            return Ok(());
+        }
+        Err(error) => return fail(settings, None, Some(error)),
+    };
+    let result = how_mounted(options).and_then(|this_boot| {
+        // Before anything of the deployment is run: a root that has to be verified is not yet.
+        this_boot.ensure_unverified()?;
+        run_in_bootimage(options, Instant::now() + request.deadline)
+    });
+    let error = match result {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => None,
+        Ok(status) => Some(anyhow!("the importer ended with {status}")),
+        Err(error) => Some(error),
+    };
+    fail(settings, Some(request), error)
+}
+
+/// What is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
+fn without_ignition(options: &BootOptions) -> Settings {
+    Settings::load(&options.cmdline, &options.root, &Ignition::default()).unwrap_or_else(|error| {
+        log::debug!("{error:#}");
+        Settings::default()
+    })
+}
+
+impl Failure {
+    fn treat(&self, options: &BootOptions) -> Result<()> {
+        let mut told = Ok(());
+        if let Some(error) = &self.error {
+            // Said first: that the status cannot be written must not hide it.
+            log::error!("error: {error:#}");
+            told = self.tell(options, error);
+        }
+        // A request that cannot be read cannot say what to do about it.
+        let policy = self.settings.on_failure().unwrap_or_default();
+        let acted = match (policy, &self.request) {
+            (OnFailure::Reboot, Some(request)) => match self.next_try(options, request) {
+                Some(words) => mark(options, REBOOT, &words),
+                None => Ok(()),
+            },
+            // What cannot be understood now cannot be understood after a reboot.
+            (OnFailure::Continue | OnFailure::Reboot, _) => {
+                forget_tries(options);
+                Ok(())
+            }
+            (OnFailure::Emergency, _) => {
+                forget_tries(options);
+                mark(options, EMERGENCY, "")
+            }
+        };
+        acted.and(told)
+    }
+
+    /// Report a failure that the importer could not report.
+    fn tell(&self, options: &BootOptions, error: &Error) -> Result<()> {
+        let status = Status {
+            reason: Some(format!("{error:#}")),
+            settings: self.settings.clone(),
+            tries: tries::told(&options.sysroot),
+            ..Status::new(Outcome::Failed)
+        };
+        send_event(&status.to_json());
+        status.write(&options.run_dir)
+    }
+
+    /// What to say about the reboot, if there is to be one. It must never come to a loop: what cannot be written down is
+    /// not tried again.
+    fn next_try(&self, options: &BootOptions, request: &Request) -> Option<String> {
+        if self.error.as_ref().is_some_and(|error| error.is::<StillRunning>()) {
+            log::warn!("not trying again: a disk does not answer, and it may be the one to write this down on");
+            return None;
+        }
+        let reason = self.reason(options);
+        match tries::record(&options.sysroot, request.digest(), &reason) {
+            Ok(Some(this)) => return Some(format!("try {this} of {MAX_TRIES} has failed: {reason}")),
+            Ok(None) => log::warn!("not trying again: this was the last of {MAX_TRIES} tries"),
+            Err(error) => log::warn!("not trying again: {error:#}"),
+        }
+        forget_tries(options);
+        None
+    }
+
+    fn reason(&self, options: &BootOptions) -> String {
+        if let Some(error) = &self.error {
+            return format!("{error:#}");
+        }
+        let reason =
+            read_status(&options.run_dir).map(|status| status.and_then(|s| Some(s["reason"].as_str()?.to_owned())));
+        reason
+            .unwrap_or_else(|error| Some(format!("{error:#}")))
+            .unwrap_or_else(|| "the reason is not known".to_owned())
+    }
+}
+
+/// Have one of the units behind us act.
+fn mark(options: &BootOptions, name: &str, text: &str) -> Result<()> {
+    let path = options.run_dir.join(name);
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The boot goes on: earlier tries are history.
+fn forget_tries(options: &BootOptions) {
+    let Err(error) = tries::forget(&options.sysroot) else { return };
+    log::warn!("removing the account of earlier tries: {error:#}");
+    let leftover = Leftover { kind: "file", path: format!("/sysroot/{TRIES_FILE}"), until: "next-request" };
+    if let Err(error) = append_leftover(&options.run_dir, &leftover) {
+        log::warn!("naming it in the status: {error:#}");
+    }
+}
+
+/// Say what the reboot is for, before `slipstream-reboot.service` does it.
+pub fn announce_reboot(options: &BootOptions) -> Result<()> {
+    let path = options.run_dir.join(REBOOT);
+    let words = match fs::read_to_string(&path) {
+        Ok(words) => words,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(anyhow!("there is nothing to reboot for")),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    log::warn!("on-failure=reboot: rebooting, {words}");
+    Ok(())
+}
