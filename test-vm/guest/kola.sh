@@ -65,14 +65,11 @@ while read -r name executable data kind; do
     unit+=-$number folder+=-$number
   fi
   echo "== $name"
-  if run_test "$name" "$executable" "$data" "$unit" "$folder" </dev/null; then
-    echo "fact kola $name passed" >&3
-  else
-    # The unit is stopped when the machine goes down.
-    [[ ! -e $rebooting ]] || sleep infinity
-    echo "fact kola $name failed" >&3
-    failed=1
-  fi
+  result=passed
+  run_test "$name" "$executable" "$data" "$unit" "$folder" </dev/null || result=failed
+  # It has not ended: its unit is stopped because the machine goes down.
+  [[ ! -e $rebooting ]] || sleep infinity
+  echo "fact kola $name $result" >&3
+  [[ $result == passed ]] || failed=1
 done <<<"$KOLA_TESTS"
-[[ ! -e $rebooting ]] || sleep infinity
 exit "$failed"
