@@ -16,9 +16,9 @@ fatal() {
   exit 1
 }
 
-# Assert a jq expression on the status file; options of jq may follow.
+# Assert a jq expression on the status file; options of jq may follow. jq -e alone is content with an empty file.
 status_is() {
-  jq -e "${@:2}" "$1" "$STATUS" >/dev/null || fatal "status is not $1: $(cat "$STATUS")"
+  [[ $(jq "${@:2}" "$1" "$STATUS") == true ]] || fatal "status is not $1: $(cat "$STATUS")"
 }
 
 # Print a string of the status file.
