@@ -2,6 +2,8 @@
 ## kola:
 ##   # it only looks
 ##   exclusive: false
+##   # kola gives a test that shares its machine one minute, which is little for an emulated one
+##   timeoutMin: 5
 ##   description: Verify what slipstream check answers, and that it only looks.
 #
 # SPDX-License-Identifier: Apache-2.0 OR MIT

@@ -2,6 +2,8 @@
 ## kola:
 ##   # it only looks
 ##   exclusive: false
+##   # kola gives a test that shares its machine one minute, which is little for an emulated one
+##   timeoutMin: 5
 ##   description: Verify that a boot without a request is one without slipstream.
 #
 # SPDX-License-Identifier: Apache-2.0 OR MIT
