@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # Takes the place of the module-setup.sh in Debian's module of Ignition: the real program and its real units, all stages
-# but those that need a network or change kernel arguments. What CoreOS has around them is two units here.
+# but the one that changes kernel arguments. What CoreOS has around them is one unit here.
 
 # Called by dracut.
 check() {
@@ -31,7 +31,9 @@ install() {
         # shellcheck disable=SC2154
         inst_simple "$moddir/ignition-$name.target" "$systemdsystemunitdir/ignition-$name.target" || exit 1
     done
-    for name in ignition-fetch-offline ignition-disks ignition-mount ignition-files kola-var; do
+    # QEMU shows the config without a network, so ignition-fetch has nothing to do; but the order of the others goes
+    # through it, and ignition-disks fails when it comes before there is a config.
+    for name in ignition-fetch-offline ignition-fetch ignition-disks ignition-mount ignition-files kola-var; do
         inst_simple "$moddir/$name.service" "$systemdsystemunitdir/$name.service" || exit 1
         # shellcheck disable=SC2154
         "$SYSTEMCTL" -q --root "$initdir" add-requires ignition-complete.target "$name.service" || exit 1
