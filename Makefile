@@ -76,6 +76,18 @@ vm: all
 	$(TEST_VM) test
 	$(TEST_VM) power-cuts --states 30 --run-every 10
 
+# The tests of kola-tests/ with the real kola, which is part of coreos-assembler: on a disk of ours, or on a CoreOS that has
+# slipstream: `make kola IMAGE=coreos.qcow2 ARCHIVE=coreos.ociarchive`. `TESTS='ext.slipstream.prestaged'` chooses.
+.PHONY: kola
+kola: kola-on-path all
+	mkdir -p $(TARGET_DIR)/kola
+	$(TEST_VM) kola-image $(if $(IMAGE),--disk $(IMAGE)) $(if $(ARCHIVE),--archive $(ARCHIVE)) >$(TARGET_DIR)/kola/workdir
+	test-vm/scripts/run-kola.sh $(TARGET_DIR)/kola "$$(cat $(TARGET_DIR)/kola/workdir)" $(TESTS)
+
+.PHONY: kola-on-path
+kola-on-path:
+	@command -v kola >/dev/null || { echo 'make kola: no program kola is on PATH; coreos-assembler has it (mantle/)' >&2; exit 1; }
+
 # What is too slow for `check`: an hour or more. The figures in docs/reliability.md.
 .PHONY: vm-full
 vm-full: deps vm

@@ -14,40 +14,17 @@
 #
 # SPDX-License-Identifier: Apache-2.0 OR MIT
 # The main promise: a machine that is told to boots the node image, and ostree itself says so. The image is staged on
-# a disk with the label "nodeimage", as an administrator would; the next boot swaps; the one after it is a plain one.
+# a disk with the label "nodeimage", as an administrator would; the next boot swaps; the one after it is a plain one,
+# and what the swap left behind is gone.
 set -xeuo pipefail
 
 # shellcheck disable=SC1091
 . "$KOLA_EXT_DATA/commonlib.sh"
+# shellcheck disable=SC1091
+. "$KOLA_EXT_DATA/stage.sh"
 
-stage_image() {
-  local disk=/dev/disk/by-id/virtio-disk1 digest
-  mkfs.ext4 -L nodeimage "$disk"
-  mount "$disk" /mnt
-  skopeo copy --preserve-digests "oci-archive:$KOLA_EXT_OSTREE_OCIARCHIVE" oci:/mnt/node
-  digest=$(jq -er '.manifests[0].digest' /mnt/node/index.json)
-  umount /mnt
-  rpm-ostree kargs --append="slipstream.image=example.com/os/node@$digest" \
-    --append="slipstream.source=oci:LABEL=nodeimage:/node"
-}
-
-# The node image is booted, and everyone who asks is told so.
-assert_node_image_booted() {
-  local image commit
-  image=$(status_of .request.image.value)
-  commit=$(status_of .node_image.commit)
-  [[ $(booted_path) == */"$commit".* ]] || fatal "booted is $(booted_path), not commit $commit"
-  grep -Fxq "container-image-reference=ostree-unverified-registry:$image" "$(booted_path).origin" ||
-    fatal "origin: $(cat "$(booted_path).origin")"
-  # A composefs root is made of the deployment's image, and ostree has no other way to say which one that is.
-  if [[ $(findmnt --noheadings --output FSTYPE /) == overlay ]]; then
-    [[ -s $(booted_path)/.ostree.cfs ]] || fatal "the booted deployment has no composefs image"
-  else
-    [[ /usr -ef $(booted_path)/usr ]] || fatal "/usr is not the booted deployment's"
-  fi
-  findmnt --noheadings --output OPTIONS --target /usr | grep -Eq '(^|,)ro(,|$)' || fatal "/usr can be written"
-  ok "the node image $commit is booted, with the origin $image"
-}
+# The status of the swapped boot, for the next one.
+SAVED=/var/lib/slipstream-status-of-swap.json
 
 assert_running_kernel_works() {
   local kernel
@@ -58,9 +35,24 @@ assert_running_kernel_works() {
   load_fresh_module
 }
 
+# All that the status had named is gone; the links as soon as ostree tidies up.
+assert_no_leftover() {
+  local kind path
+  ostree admin cleanup
+  while read -r kind path; do
+    if [[ $kind == mount ]]; then
+      ! mountpoint --quiet "$path" || fatal "left from the swap: mount $path"
+    else
+      [[ ! -e $path && ! -L $path ]] || fatal "left from the swap: $kind $path"
+    fi
+  done < <(jq -r '.leftovers[] | "\(.kind) \(.path)"' "$SAVED")
+  ok "of $(jq '.leftovers | length' "$SAVED") leftovers none is left"
+}
+
 case "${AUTOPKGTEST_REBOOT_MARK:-}" in
   "")
-    stage_image
+    stage_archive
+    request_archive
     /tmp/autopkgtest-reboot swapped
     ;;
   swapped)
@@ -69,18 +61,16 @@ case "${AUTOPKGTEST_REBOOT_MARK:-}" in
     assert_running_kernel_works
     assert_no_mount_left
     assert_no_failed_unit
+    cp "$STATUS" "$SAVED"
     /tmp/autopkgtest-reboot rebooted
     ;;
   rebooted)
     # shellcheck disable=SC2010  # the names of kernels
     [[ $(ls /usr/lib/modules) == "$(uname -r)" ]] || fatal "modules of another kernel: $(ls /usr/lib/modules)"
     grep -q container-image-reference=ostree-unverified-registry: "$(booted_path).origin" || fatal "not the node image"
-    if [[ $(findmnt --noheadings --output FSTYPE --target /usr/lib/modules) == overlay ]]; then
-      fatal "modules of another kernel are mounted"
-    fi
-    if pgrep --list-full slipstream; then
-      fatal "something of ours runs"
-    fi
+    [[ ! -e $STATUS ]] || fatal "there was a request: $(cat "$STATUS")"
+    assert_no_leftover
+    ! pgrep --list-full slipstream || fatal "something of ours runs"
     load_fresh_module
     assert_no_mount_left
     assert_no_failed_unit

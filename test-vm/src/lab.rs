@@ -26,13 +26,17 @@ pub struct Lab {
     tools: PathBuf,
 }
 
+/// The source tree. The variable is set by `cargo run`; a binary started by hand belongs to the tree it was built from.
+pub fn workspace() -> Result<PathBuf> {
+    let member =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    Ok(member.parent().context("finding the workspace")?.to_path_buf())
+}
+
 impl Lab {
     /// Find the places; the tools are made if they are missing.
     pub fn open(logs: Option<PathBuf>) -> Result<Self> {
-        // Set by `cargo run`; a binary started by hand belongs to the tree it was built from.
-        let member = std::env::var_os("CARGO_MANIFEST_DIR")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let source = member.parent().context("finding the workspace")?.to_path_buf();
+        let source = workspace()?;
         let logs = logs.unwrap_or_else(|| source.join("target/vm-logs"));
         fs::create_dir_all(&logs).with_context(|| format!("creating {}", logs.display()))?;
         let logs = logs.canonicalize().with_context(|| format!("resolving {}", logs.display()))?;

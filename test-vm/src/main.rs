@@ -16,6 +16,7 @@ mod guest;
 mod host;
 mod ignition;
 mod images;
+mod kola;
 mod lab;
 mod layout;
 mod node;
@@ -52,6 +53,7 @@ struct Options {
 enum Subcommand {
     Bench(bench::Bench),
     Images(Images),
+    KolaImage(KolaImage),
     Test(Test),
     Demo(Demo),
     Differential(Differential),
@@ -65,6 +67,18 @@ enum Subcommand {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "images")]
 struct Images {}
+
+/// build a disk and a node image for the real kola, or take these; prints the directory for its option --workdir
+#[derive(FromArgs)]
+#[argh(subcommand, name = "kola-image")]
+struct KolaImage {
+    /// a CoreOS disk image that has slipstream, .qcow2 or .raw
+    #[argh(option)]
+    disk: Option<PathBuf>,
+    /// the node image for it, an OCI archive; kola injects it
+    #[argh(option)]
+    archive: Option<PathBuf>,
+}
 
 /// run the VM tests; exit code 1 if one fails
 #[derive(FromArgs)]
@@ -119,7 +133,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Subcommand::Test(Test { list: true, .. }) = options.command {
-        suite::list();
+        suite::list()?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Subcommand::Bench(bench) = &options.command {
@@ -135,9 +149,21 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Subcommand::Differential(_) = options.command {
         return Ok(if differential::run(&lab)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
+    if let Subcommand::KolaImage(image) = &options.command {
+        let workdir = match (&image.disk, &image.archive) {
+            (None, None) => kola::build(&lab)?,
+            (Some(disk), Some(archive)) => kola::link(&lab, disk, archive)?,
+            _ => anyhow::bail!("taking an image: --disk and --archive go together, the archive is what kola injects"),
+        };
+        println!("{}", workdir.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let images = images::Images::build(&lab, options.keep_node_image)?;
     match options.command {
-        Subcommand::Bench(_) | Subcommand::Differential(_) | Subcommand::PowerCutsWorker(_) => {}
+        Subcommand::Bench(_)
+        | Subcommand::Differential(_)
+        | Subcommand::KolaImage(_)
+        | Subcommand::PowerCutsWorker(_) => {}
         Subcommand::Images(_) => {
             for fstype in ["ext4", "xfs"] {
                 println!("{}", images.disk(fstype)?.display());

@@ -65,6 +65,17 @@ impl NodeImage {
         })
     }
 
+    /// Copy the archive out of the staging disk.
+    pub fn dump_archive(&self, lab: &Lab, to: &Path) -> Result<()> {
+        let request = format!("dump /node.tar {}", to.display());
+        cmd::run(lab.tool(["debugfs", "-R", &request]).arg(&self.staging))
+            .context("reading the node image's archive")?;
+        // debugfs reports a missing file on stderr only.
+        let size = to.metadata().context("reading the node image's archive")?.len();
+        ensure!(size > 0, "reading the node image's archive: it is empty");
+        Ok(())
+    }
+
     /// The last one that was built, whatever of.
     pub fn newest(lab: &Lab, flavour: Flavour) -> Result<Option<Self>> {
         lab.cache.newest(&flavour.kind("node-image"))?.map(|dir| Self::load(&dir)).transpose()
@@ -72,7 +83,7 @@ impl NodeImage {
 }
 
 /// `dir/built`: the image as an OCI layout, chunks first, then the derived layer.
-fn encapsulate(lab: &Lab, tree: &Tree, peer: &Path, dir: &Path) -> Result<()> {
+pub fn encapsulate(lab: &Lab, tree: &Tree, peer: &Path, dir: &Path) -> Result<()> {
     let repo = tree.repo();
     let mut list = lab.tool(["ostree", "ls", "-R", "-C", "--repo"]);
     list.arg(&repo).arg(&tree.branch).arg("/");

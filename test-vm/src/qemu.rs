@@ -15,6 +15,8 @@ use crate::cmd;
 use crate::guest::{Answer, Job};
 use crate::lab::Lab;
 
+/// Memory of a machine in MiB; half of it would do.
+pub const MEMORY: u64 = 2048;
 /// How long a boot with its test may take, emulated and with the machine's other core busy.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(420);
 /// A kernel says its first word at once if the virtualisation works; an emulating host does not come here.
@@ -46,13 +48,15 @@ pub struct Machine<'a> {
     dir: PathBuf,
     disk: PathBuf,
     staging: Option<PathBuf>,
+    /// Disks that were empty at first.
+    additional: Vec<PathBuf>,
+    /// How long a boot with its job may take.
+    pub timeout: Duration,
     /// A network card, and what is behind it.
     network: Vec<String>,
     /// In place of the one that the BLS entry names, with [`Loader::Direct`].
     pub initramfs: Option<PathBuf>,
     loader: Loader,
-    /// How long one boot may take.
-    pub timeout: Duration,
     /// Arguments of every boot beside those of the BLS entry, with [`Loader::Direct`].
     pub append: String,
     /// What GRUB or we put for `$ignition_firstboot`, as long as the stamp is there.
@@ -91,10 +95,11 @@ impl<'a> Machine<'a> {
             dir,
             disk: path,
             staging: None,
+            additional: Vec::new(),
+            timeout: BOOT_TIMEOUT,
             network: Vec::new(),
             initramfs: None,
             loader,
-            timeout: BOOT_TIMEOUT,
             append: String::new(),
             firstboot: String::new(),
             record: None,
@@ -106,6 +111,15 @@ impl<'a> Machine<'a> {
     /// Add a read-only disk.
     pub fn attach(&mut self, staging: &Path) {
         self.staging = Some(staging.to_path_buf());
+    }
+
+    /// Add an empty disk of this size, as truncate(1) has it. The first has the serial number `disk1`, as kola's.
+    pub fn add_disk(&mut self, size: &str) -> Result<()> {
+        let path = self.disk.with_file_name(format!("additional-{}.raw", self.additional.len() + 1));
+        cmd::run(cmd::words("truncate", ["--size", size]).arg(&path))
+            .with_context(|| format!("adding a disk of {size}"))?;
+        self.additional.push(path);
+        Ok(())
     }
 
     /// Log what the next boot writes to the disk, and its flushes, in a new file that the tools root can see.
@@ -208,6 +222,9 @@ impl<'a> Machine<'a> {
         if let Some(staging) = &self.staging {
             command.args(drive(staging, true));
         }
+        for (path, number) in self.additional.iter().zip(1..) {
+            command.args(numbered_drive(path, number));
+        }
         command.args(&self.network).args(["-device", "virtio-serial"]);
         for (name, path) in [("vmtest", &results), ("vmjournal", &journal)] {
             command.args(["-chardev", &format!("file,id={name},path={}", path.display())]);
@@ -271,6 +288,13 @@ fn drive(path: &Path, readonly: bool) -> [String; 2] {
     ["-drive".to_owned(), options]
 }
 
+/// A drive that the guest finds by its serial number.
+fn numbered_drive(path: &Path, number: usize) -> [String; 4] {
+    let drive = format!("file={},format=raw,if=none,id=additional{number},cache=unsafe", path.display());
+    let device = format!("virtio-blk-pci,drive=additional{number},serial=disk{number}");
+    ["-drive".to_owned(), drive, "-device".to_owned(), device]
+}
+
 /// A drive whose flushes matter to the guest, and are logged with its writes.
 fn recorded_drive(disk: &Path, log: &Path) -> Result<[String; 4]> {
     // QEMU does not create it.
@@ -291,7 +315,8 @@ fn base(lab: &Lab, accelerator: &str) -> Command {
     let mut command = lab.tool(["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot"]);
     let cpu = if accelerator == "kvm" { "host" } else { TCG_CPU };
     let accel = if accelerator == "kvm" { "kvm" } else { "tcg,thread=multi" };
-    command.args(["-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "2048"]);
+    command.args(["-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2"]);
+    command.args(["-m", &MEMORY.to_string()]);
     command
 }
 

@@ -11,6 +11,7 @@ use crate::cmd;
 use crate::composefs;
 use crate::guest::Job;
 use crate::images::Images;
+use crate::kola;
 use crate::peer;
 use crate::policies;
 use crate::qemu::{Boot, Loader, Machine};
@@ -103,18 +104,19 @@ const CASES: &[Case] = &[
 ];
 
 /// Print the tests' names.
-pub fn list() {
+pub fn list() -> Result<()> {
     for case in CASES {
         println!("{}: {}", case.name, case.steps.join("; "));
     }
+    kola::list()
 }
 
 /// Run the tests whose names contain a filter; true if none failed.
 pub fn run(images: &Images<'_>, filters: &[String]) -> Result<bool> {
     let wanted = |case: &&Case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()));
     let cases: Vec<_> = CASES.iter().filter(wanted).collect();
-    ensure!(!cases.is_empty(), "choosing tests: no name contains {}", filters.join(" or "));
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed) = kola::run(images, filters)?;
+    ensure!(!cases.is_empty() || passed + failed > 0, "choosing tests: no name contains {}", filters.join(" or "));
     for case in cases {
         let mut report = Report { case, done: 0, since: Instant::now() };
         if let Err(error) = (case.run)(images, case.name, &mut report) {

@@ -4,6 +4,8 @@
 
 # The hand-off, docs/status.md.
 STATUS=/run/slipstream/status.json
+# Of the event at the end of every request, docs/usage.md.
+EVENT=b3ee8e6d15e3474c9c1a8b8d46ca758f
 
 ok() {
   echo "ok: $*"
@@ -14,14 +16,19 @@ fatal() {
   exit 1
 }
 
-# Assert a jq expression on the status file.
+# Assert a jq expression on the status file; options of jq may follow. jq -e alone is content with an empty file.
 status_is() {
-  jq -e "$1" "$STATUS" >/dev/null || fatal "status is not $1: $(cat "$STATUS")"
+  [[ $(jq "${@:2}" "$1" "$STATUS") == true ]] || fatal "status is not $1: $(cat "$STATUS")"
 }
 
 # Print a string of the status file.
 status_of() {
   jq -er "$1" "$STATUS" || fatal "status has no $1"
+}
+
+# The events of this boot, as a JSON array.
+events() {
+  journalctl --boot --output=json MESSAGE_ID="$EVENT" | jq --slurp .
 }
 
 # STATEROOT CHECKSUM.SERIAL of the deployment that ostree names as booted.
@@ -35,6 +42,29 @@ booted_path() {
   read -r stateroot deployment <<<"$(booted_deployment)"
   [[ -n $deployment ]] || fatal "no deployment is booted"
   echo "/sysroot/ostree/deploy/$stateroot/deploy/$deployment"
+}
+
+# The file of the boot loader entry that boots next.
+default_entry() {
+  grep --with-filename '^version ' /boot/loader/entries/*.conf | sort --key=2 --numeric-sort | tail -n 1 | cut -d: -f1
+}
+
+# Everyone who asks for the booted deployment is told that it is the node image that was asked for.
+assert_node_image_booted() {
+  local image commit
+  image=$(status_of .request.image.value)
+  commit=$(status_of .node_image.commit)
+  [[ $(booted_path) == */"$commit".* ]] || fatal "booted is $(booted_path), not commit $commit"
+  grep -Fxq "container-image-reference=ostree-unverified-registry:$image" "$(booted_path).origin" ||
+    fatal "origin: $(cat "$(booted_path).origin")"
+  # A composefs root is made of the deployment's image, and ostree has no other way to say which one that is.
+  if [[ $(findmnt --noheadings --output FSTYPE /) == overlay ]]; then
+    [[ -s $(booted_path)/.ostree.cfs ]] || fatal "the booted deployment has no composefs image"
+  else
+    [[ /usr -ef $(booted_path)/usr ]] || fatal "/usr is not the booted deployment's"
+  fi
+  findmnt --noheadings --output OPTIONS --target /usr | grep -Eq '(^|,)ro(,|$)' || fatal "/usr can be written"
+  ok "the node image $commit is booted, with the origin $image"
 }
 
 # A module of the running kernel that is not loaded: finding it needs modules.dep, loading it the file.
