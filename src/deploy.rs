@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A commit becomes a deployment, and the default of the boot loader.
 
+mod loader;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use self::loader::{SecondName, foreign_entries, keep_entries};
 use crate::failpoint;
 use crate::import::Imported;
 use crate::label::Labeller;
@@ -19,12 +22,6 @@ use crate::request::kargs;
 
 /// What rpm-ostree and the MCO write before the pullspec: from a registry, by the policy of containers-policy.json(5).
 const ORIGIN_SCHEME: &str = "ostree-unverified-registry:";
-
-/// The boot loader entries, and how the names of libostree's own begin.
-const ENTRIES: &str = "boot/loader/entries";
-const OWN_ENTRIES: &str = "ostree-";
-/// Largest entry that is read, in bytes: they are a few lines.
-const MAX_ENTRY: u64 = 64 << 10;
 /// There is a staged deployment (libostree's `otcore.h`).
 const STAGED: &str = "/run/ostree/staged-deployment";
 
@@ -89,47 +86,14 @@ pub fn deploy(
     let entries = foreign_entries(physical_root)?;
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.
+    let second_name = SecondName::new(physical_root);
     sysroot.make_default(&deployment, bootimage).context("deploying the node image")?;
+    drop(second_name);
     failpoint::reached("default");
     if let Err(error) = keep_entries(physical_root, &entries) {
         log::warn!("keeping the boot loader entries of others: {error:#}");
     }
     Ok(Deployed { path: deployment.path, etc_merged: merge.is_some() })
-}
-
-/// The boot loader entries that libostree has not made, with their text. It writes a new directory with its own ones only.
-fn foreign_entries(physical_root: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
-    let directory = physical_root.join(ENTRIES);
-    let mut found = Vec::new();
-    for path in files(&directory)? {
-        let Some(name) = path.file_name() else { continue };
-        if name.as_encoded_bytes().starts_with(OWN_ENTRIES.as_bytes()) {
-            continue;
-        }
-        let mut text = Vec::new();
-        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        file.take(MAX_ENTRY).read_to_end(&mut text).with_context(|| format!("reading {}", path.display()))?;
-        found.push((name.to_owned(), text));
-    }
-    Ok(found)
-}
-
-/// Put back what is missing of them.
-fn keep_entries(physical_root: &Path, entries: &[(OsString, Vec<u8>)]) -> Result<()> {
-    let directory = physical_root.join(ENTRIES);
-    for (name, text) in entries {
-        let path = directory.join(name);
-        if path.symlink_metadata().is_ok() {
-            continue;
-        }
-        // What boot loaders do not take for an entry.
-        let temporary = directory.join(".slipstream-entry");
-        let writing = || format!("writing {}", path.display());
-        let mut file = File::create(&temporary).with_context(writing)?;
-        file.write_all(text).and_then(|()| file.sync_all()).with_context(writing)?;
-        fs::rename(&temporary, &path).with_context(writing)?;
-    }
-    Ok(())
 }
 
 /// Remove the deployments that no boot loader entry names, and their kernels: a run that was cut has left them, and their
