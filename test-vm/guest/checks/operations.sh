@@ -48,10 +48,11 @@ ok "rpm-ostree cleanup -r takes the running kernel's files, and not its modules"
 # A further commit, on top of what is booted; then away with it.
 mkdir -p /var/tmp/next/usr/share/vm-test
 echo next >/var/tmp/next/usr/share/vm-test/next
-mount -o remount,rw /sysroot
+# Of this mount alone: the file system under it is in use for writing by /etc and /var.
+mount -o remount,bind,rw /sysroot
 ostree commit --repo /sysroot/ostree/repo --branch=testos/next --bootable --orphan \
   --tree="ref=$(basename "$booted" | cut -d. -f1)" --tree=dir=/var/tmp/next >/run/next
-mount -o remount,ro /sysroot
+mount -o remount,bind,ro /sysroot
 ostree admin deploy --os=testos "$(cat /run/next)"
 ostree admin status
 ostree admin status --is-default | grep -qx not-default || fatal "the further commit is not the default"
