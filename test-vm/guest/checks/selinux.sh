@@ -26,9 +26,10 @@ if grep -E 'Unable to fix SELinux|Failed to .*(SELinux|label)' /run/vm-test.jour
   fatal "systemd could not label something"
 fi
 
-# A file without a label is unlabeled_t to the kernel. Each file system is searched once; test data have none.
+# A file without a label is unlabeled_t to the kernel. Each file system is searched once, the physical root from its top:
+# what is mounted out of it is on the same device. The disk with the tests has no labels.
 declare -A seen=()
-for place in / /boot /run /dev/shm $(findmnt --noheadings --list --output TARGET | grep '^/usr/'); do
+for place in /sysroot / /boot /run /dev/shm $(findmnt --noheadings --list --output TARGET | grep '^/usr/'); do
   device=$(stat --format=%d "$place")
   [[ -z ${seen[$device]:-} ]] || continue
   seen[$device]=$place
