@@ -57,8 +57,8 @@ pub fn composefs(_: &Machine) -> Result<()> {
         ("both", YES, YES, "", Expected::IfComposefs),
         ("by argument", "", "", "ostree.prepare-root.composefs=1", Expected::IfComposefs),
         ("not by argument", YES, "", "ostree.prepare-root.composefs=0", Expected::Swapped),
-        ("verified next", "", "[composefs]\nenabled=verity\n", "", Expected::Failed("the root has to be verified")),
-        ("signed next", MAYBE, "[composefs]\nenabled=signed\n", "", Expected::Failed("the root has to be verified")),
+        ("verified next", "", "[composefs]\nenabled=verity\n", "", Expected::Failed("composefs")),
+        ("signed next", MAYBE, "[composefs]\nenabled=signed\n", "", Expected::Failed("composefs")),
         ("unreadable", "[composefs]\nenabled=on\n", "", "", Expected::Failed("none of yes, no, maybe")),
     ] {
         one(of_initramfs, of_node, karg, expected).with_context(|| label.to_owned())?;
