@@ -23,8 +23,7 @@ depends() {
 # Called by dracut. The file systems that a staging device may have; the root's own come with the root.
 installkernel() {
     hostonly='' instmods ext4 xfs vfat isofs squashfs erofs loop =fs/nls
-    # systemd wants these before it has labelled the modules that we bring along, and SELinux would deny it to load them
-    # then: the initramfs's systemd has loaded them already.
+    # slipstream-settle.service loads these.
     hostonly='' instmods autofs4 ip_tables ipv6
 }
 

@@ -85,13 +85,14 @@ pub fn source_hangs(images: &Images<'_>, name: &str, report: &mut Report) -> Res
     no_secret(&boot.console, "the console")?;
     no_secret(told, "the status")?;
     let status: Value = serde_json::from_str(told).context("parsing the status")?;
-    for (address, expected) in [(nobody.address(), "onnect"), (address, "tim")] {
+    for address in [nobody.address(), address] {
         let endpoints = status["endpoints"].as_array().context("reading the endpoints")?;
         let of = |entry: &&Value| entry["source"].as_str().is_some_and(|source| source.starts_with(&address));
         let error = endpoints.iter().find(of).and_then(|entry| entry["error"].as_str());
         let error = error.with_context(|| format!("finding the error of {address} in {endpoints:?}"))?;
         println!("   endpoint: {error}");
-        ensure!(error.contains(expected), "endpoint {address}: {error:?} does not contain {expected:?}");
+        // Whatever came before: the mirror is asked again while there is time.
+        ensure!(error.contains("the deadline is over"), "endpoint {address}: {error:?}");
     }
     report.pass();
     Ok(())
