@@ -24,7 +24,8 @@ install() {
     # shellcheck disable=SC2154 # dracut sets moddir, systemdutildir, systemdsystemunitdir and initdir
     inst "$moddir/ignition" /usr/bin/ignition || exit 1
     # What its stages run.
-    inst_multiple basename groupadd lsblk mount systemd-tmpfiles useradd usermod
+    inst_multiple basename groupadd lsblk mkdir mount rm sh systemd-tmpfiles useradd usermod
+    inst_simple /usr/bin/true /usr/sbin/setfiles || exit 1
     # shellcheck disable=SC2154
     inst_simple "$moddir/ignition-generator" "$systemdutildir/system-generators/ignition-generator" || exit 1
     for name in complete subsequent diskful diskful-subsequent; do
@@ -39,4 +40,5 @@ install() {
         "$SYSTEMCTL" -q --root "$initdir" add-requires ignition-complete.target "$name.service" || exit 1
     done
     inst_simple "$moddir/kola-var.sh" /usr/libexec/kola-var || exit 1
+    inst_simple "$moddir/no-labels.conf" "$systemdsystemunitdir/ignition-files.service.d/no-labels.conf" || exit 1
 }
