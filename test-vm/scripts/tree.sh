@@ -43,7 +43,9 @@ systemctl --quiet --root="$tree" mask apt-daily.timer apt-daily-upgrade.timer dp
     sbin/xfs_db share/{i18n,perl*,zoneinfo,zsh} src
   cd "lib/modules/$kver/kernel"
   rm -rf drivers/{ata,comedi,infiniband,md,net/ethernet,nvme,target} fs/{btrfs,ceph,nfs,nfsd,smb} \
-    net/{netfilter,sched,sctp,sunrpc}
+    net/{sched,sctp,sunrpc}
+  # ip_tables needs this one, and systemd wants ip_tables.
+  find net/netfilter -type f ! -name 'x_tables.ko*' -delete
 )
 
 mkdir -p "$tree/var/roothome" "$tree/var/tmp"
