@@ -160,8 +160,10 @@ impl Story<'_> {
             }
         };
         let started = Instant::now();
-        link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
+        let pointed = link.point_at(root, &deployed.path);
+        // Also when that has failed: the node image boots next, with its policy.
         label(root, &root.join(&deployed.path));
+        pointed.context("pointing the boot link at the node image")?;
         failpoint::reached("swap");
         self.stage("swap", started, None);
         // Nobody's link, but this boot follows it until the end.
