@@ -119,7 +119,7 @@ impl Download {
         self.failed_at = self.at;
         let Some(candidate) = self.candidates.get_mut(self.current) else { return Err(failure.to_string()) };
         self.shared.failed(candidate.place, &self.want, failure);
-        candidate.error = Some(failure.to_string());
+        candidate.error = Some(failure.after(candidate.error.as_deref()));
         candidate.tries += 1;
         let trouble = match failure.kind {
             Kind::NoConnection | Kind::Broken => Trouble::Broken,
@@ -128,7 +128,7 @@ impl Download {
                 candidate.whole = true;
                 return Ok(());
             }
-            Kind::BadRange | Kind::Denied(_) | Kind::Missing | Kind::Final => {
+            Kind::BadRange | Kind::Denied(_) | Kind::Missing | Kind::Final | Kind::Late => {
                 candidate.out = true;
                 return self.next_place(u32::MAX).then_some(()).ok_or_else(|| self.give_up(""));
             }

@@ -21,7 +21,12 @@ pub enum Kind {
     Missing,
     /// Nothing will change it.
     Final,
+    /// The deadline is over. Why it took so long is what went wrong before.
+    Late,
 }
+
+/// What a failure that is late says at its end.
+const LATE: &str = "the deadline is over";
 
 /// A request that failed. The text says what and where, and has no secret in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +47,20 @@ impl Failure {
         Self::new(Kind::Final, text)
     }
 
+    /// The failure of a request that was still going on at the deadline.
+    pub fn late() -> Self {
+        Self::new(Kind::Late, LATE)
+    }
+
+    /// What to say of a place after this, `before` being what was said of it until now.
+    pub fn after(&self, before: Option<&str>) -> String {
+        match before {
+            Some(before) if self.kind == Kind::Late && before.ends_with(LATE) => before.to_owned(),
+            Some(before) if self.kind == Kind::Late => format!("{before}; now {LATE}"),
+            _ => self.text.clone(),
+        }
+    }
+
     /// Say in front what was done.
     pub fn context(self, doing: &str) -> Self {
         Self { text: format!("{doing}: {}", self.text), ..self }
@@ -60,5 +79,19 @@ impl From<anyhow::Error> for Failure {
     /// What fails on this side of the wire (memory, a bad URL) fails again.
     fn from(error: anyhow::Error) -> Self {
         Self::last(format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_does_not_hide_what_came_before() {
+        let late = Failure::late().context("asking");
+        assert_eq!(late.after(None), "asking: the deadline is over");
+        assert_eq!(late.after(Some("refused")), "refused; now the deadline is over");
+        assert_eq!(late.after(Some("refused; now the deadline is over")), "refused; now the deadline is over");
+        assert_eq!(Failure::last("missing").after(Some("refused")), "missing");
     }
 }

@@ -154,6 +154,8 @@ impl Shared {
 
     pub(super) fn failed(&self, place: usize, want: &Want, failure: &Failure) {
         log::debug!("{want} from {}: {failure}", self.name(place));
-        self.log.record(place, self.name(place), |record| record.error = Some(failure.to_string()));
+        self.log.record(place, self.name(place), |record| {
+            record.error = Some(failure.after(record.error.as_deref()));
+        });
     }
 }

@@ -181,7 +181,7 @@ pub(super) fn start(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline
 /// libcurl has the same deadline, but it may hang in a resolver of the system.
 fn wait(events: &Receiver<Event>, deadline: Instant) -> Result<Event, Failure> {
     events.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|error| match error {
-        RecvTimeoutError::Timeout => Failure::last("the deadline is over"),
+        RecvTimeoutError::Timeout => Failure::late(),
         RecvTimeoutError::Disconnected => Failure::new(Kind::Broken, "the transfer ended without a word"),
     })
 }
