@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,8 +17,9 @@ const OWN_ENTRIES: &str = "ostree-";
 const MAX_ENTRY: u64 = 64 << 10;
 /// The link that boot loaders follow to the entries; libostree changes them all at once by renaming another one over it.
 const LOADER: &str = "boot/loader";
-/// Beside it, for as long as that takes.
-const SECOND_NAME: &str = "boot/.slipstream-loader";
+/// In the directory that it leads to, for as long as that takes: if the power goes meanwhile, libostree removes it with
+/// that directory after the next change.
+const SECOND_NAME: &str = ".slipstream-loader";
 
 /// Another name of the link to the entries that are in use.
 ///
@@ -31,17 +32,23 @@ pub struct SecondName(Option<PathBuf>);
 impl SecondName {
     /// Give the link a second name, if there is one and its file system can.
     pub fn new(physical_root: &Path) -> Self {
-        let mut name = Self(Some(physical_root.join(SECOND_NAME)));
-        // Of a run that was cut.
-        name.remove();
-        let path = physical_root.join(SECOND_NAME);
-        match fs::hard_link(physical_root.join(LOADER), &path) {
-            Ok(()) => Self(Some(path)),
+        match Self::link(&physical_root.join(LOADER)) {
+            Ok(path) => Self(Some(path)),
             Err(error) => {
-                log::debug!("linking {}: {error}", path.display());
+                log::debug!("giving {LOADER} a second name: {error}");
                 Self(None)
             }
         }
+    }
+
+    fn link(loader: &Path) -> io::Result<PathBuf> {
+        // By its present name: after the change `loader` leads elsewhere.
+        let directory = loader.with_file_name(fs::read_link(loader)?);
+        let path = directory.join(SECOND_NAME);
+        // Of a run that was cut.
+        Self(Some(path.clone())).remove();
+        fs::hard_link(loader, &path)?;
+        Ok(path)
     }
 
     fn remove(&mut self) {
@@ -104,10 +111,11 @@ mod tests {
     #[test]
     fn the_old_link_outlives_its_name() {
         let root = tempfile::tempdir().unwrap();
-        let (boot, second) = (root.path().join("boot"), root.path().join(SECOND_NAME));
-        fs::create_dir(&boot).unwrap();
+        let boot = root.path().join("boot");
+        fs::create_dir_all(boot.join("loader.0")).unwrap();
         drop(SecondName::new(root.path()));
         symlink("loader.0", boot.join("loader")).unwrap();
+        let second = boot.join("loader.0").join(SECOND_NAME);
         // What a run that was cut has left is no obstacle.
         symlink("loader.7", &second).unwrap();
         let name = SecondName::new(root.path());
@@ -117,5 +125,10 @@ mod tests {
         drop(name);
         assert!(!second.is_symlink());
         assert_eq!(fs::read_link(boot.join("loader")).unwrap(), Path::new("loader.1"));
+        // libostree may have removed the directory meanwhile.
+        fs::create_dir(boot.join("loader.1")).unwrap();
+        let name = SecondName::new(root.path());
+        fs::remove_dir_all(boot.join("loader.1")).unwrap();
+        drop(name);
     }
 }
