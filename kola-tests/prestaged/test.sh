@@ -24,7 +24,7 @@ set -xeuo pipefail
 . "$KOLA_EXT_DATA/stage.sh"
 
 # The status of the swapped boot, for the next one.
-SAVED=/var/lib/slipstream-status-of-swap.json
+SAVED=/var/lib/kola-status-of-swap.json
 
 assert_running_kernel_works() {
   local kernel

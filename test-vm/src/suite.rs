@@ -209,9 +209,8 @@ fn swap_xfs_archive(images: &Images<'_>, name: &str, report: &mut Report) -> Res
     machine.set_firstboot(&request(images, "oci-archive:LABEL=nodeimage:/node.tar"))?;
     let swapped = swap(images, &mut machine, "xfs")?;
     report.pass();
-    // What the status of the swapped boot calls a leftover is gone.
     let status = swapped.answer.fact("status")?;
-    let boot = machine.boot(&job(images, &["checks/leftovers.sh", PRESTAGED], "rebooted", &[("SWAPPED", status)])?)?;
+    let boot = machine.boot(&job(images, &[PRESTAGED, "checks/leftovers.sh"], "rebooted", &[("SWAPPED", status)])?)?;
     ensure!(boot.answer.passed, "the guest did not pass: {:?}", boot.answer);
     report.pass();
     Ok(())
