@@ -10,6 +10,9 @@ etc=$root/etc/selinux
 # As on RHEL CoreOS, the policy's modules are in /etc: /var is the machine's, and a merge of /etc rebuilds the policy.
 mv "$root/var/lib/selinux/default/"* "$etc/default/"
 echo 'store-root = /etc/selinux' >>"$etc/semanage.conf"
+# On a first boot /var is empty. Whether systemd-tmpfiles makes a directory of a service's, or the service did before it, is
+# a race, and only with this may it. What setsebool would write; it does not run where SELinux does not.
+echo 'systemd_tmpfiles_manage_all=1' >"$etc/default/active/booleans.local"
 cp "$module" "$root/tmp/"
 bash "$(dirname "$0")/enter.sh" "$root" -- semodule --noreload --store=default --install="/tmp/$(basename "$module")"
 rm "$root/tmp/$(basename "$module")"
