@@ -52,6 +52,7 @@ pub struct PrepareRoot {
     /// `composefs.enabled`.
     pub composefs: Composefs,
     root_transient: bool,
+    root_transient_ro: bool,
     etc_transient: bool,
     sysroot_readonly: Option<bool>,
 }
@@ -106,14 +107,14 @@ impl PrepareRoot {
             let reading = || format!("reading {section}.{key}");
             match (section, key) {
                 ("composefs", "enabled") => told.composefs = tristate(value).with_context(reading)?,
-                ("root", "transient" | "transient-ro") => {
-                    told.root_transient |= boolean(value).with_context(reading)?
-                }
+                ("root", "transient") => told.root_transient = boolean(value).with_context(reading)?,
+                ("root", "transient-ro") => told.root_transient_ro = boolean(value).with_context(reading)?,
                 ("etc", "transient") => told.etc_transient = boolean(value).with_context(reading)?,
                 ("sysroot", "readonly") => told.sysroot_readonly = Some(boolean(value).with_context(reading)?),
                 _ => {}
             }
         }
+        ensure!(!(told.root_transient && told.root_transient_ro), "root.transient and root.transient-ro are both true");
         Ok(told)
     }
 
@@ -134,6 +135,7 @@ impl PrepareRoot {
             [
                 ("composefs.enabled", told.composefs.to_string()),
                 ("root.transient", told.root_transient.to_string()),
+                ("root.transient-ro", told.root_transient_ro.to_string()),
                 ("etc.transient", told.etc_transient.to_string()),
                 // With composefs it is the default.
                 ("sysroot.readonly", told.sysroot_readonly.unwrap_or(told.composefs == Composefs::Yes).to_string()),
@@ -166,10 +168,11 @@ pub fn ensure_mountable(path: &Path, this_boot: &PrepareRoot, kargs: &[String]) 
     Ok(())
 }
 
+/// As GLib reads one: it knows neither yes nor no.
 fn boolean(text: &str) -> Result<bool> {
     match text {
-        "yes" | "true" | "1" => Ok(true),
-        "no" | "false" | "0" => Ok(false),
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
         _ => bail!("{text:?} is neither true nor false"),
     }
 }
@@ -178,8 +181,8 @@ fn tristate(text: &str) -> Result<Composefs> {
     match text {
         "maybe" => Ok(Composefs::Maybe),
         "signed" | "verity" => Ok(Composefs::Verified),
-        _ if boolean(text).is_ok_and(|yes| yes) => Ok(Composefs::Yes),
-        _ if boolean(text).is_ok() => Ok(Composefs::No),
+        "yes" | "true" | "1" => Ok(Composefs::Yes),
+        "no" | "false" | "0" => Ok(Composefs::No),
         _ => bail!("{text:?} is none of yes, no, maybe, verity and signed"),
     }
 }
@@ -245,6 +248,20 @@ mod tests {
                 Some("[etc]\ntransient=maybe\n"),
                 "",
                 Err("/etc/ostree/prepare-root.conf: reading etc.transient: \"maybe\" is neither"),
+            ),
+            (
+                "GLib's booleans are others",
+                Some("[sysroot]\nreadonly=yes\n"),
+                None,
+                "",
+                Err("reading sysroot.readonly: \"yes\" is neither"),
+            ),
+            (
+                "two kinds of transient",
+                Some("[root]\ntransient=true\ntransient-ro=1\n"),
+                None,
+                "",
+                Err("root.transient and root.transient-ro are both true"),
             ),
             ("no section", None, Some("enabled=yes\n"), "", Err("line 1 is neither a section nor KEY=VALUE in one")),
             ("no value", None, Some("[etc]\ntransient\n"), "", Err("line 2 is neither a section nor KEY=VALUE in one")),
