@@ -17,8 +17,11 @@ use crate::oci::{Digest, Layer};
 use crate::report::Progress;
 use crate::stream::{Entry, Kind};
 
-/// Kernel and initramfs as libostree finds them beside the modules, and copies them to the boot partition.
-const BOOT_FILES: [&str; 2] = ["vmlinuz", "initramfs.img"];
+/// What libostree finds beside the modules and copies to the boot partition: the kernel, what belongs to it (as
+/// `ostree-sysroot-deploy.c` has it), and all that is in the directory of device trees.
+const KERNEL: &str = "vmlinuz";
+const WITH_KERNEL: [&str; 3] = ["initramfs.img", ".vmlinuz.hmac", "devicetree"];
+const DEVICE_TREES: &str = "dtb";
 /// Where each kernel has a directory.
 const MODULES: [&str; 3] = ["usr", "lib", "modules"];
 /// Most kernels of a layer that are remembered, for the reason. An image has one or two.
@@ -81,12 +84,25 @@ fn files(store: &Store, commit: &Digest) -> Result<Option<Vec<BootFiles>>> {
     }
     let mut found = Vec::new();
     for (version, node) in &mut dir.dirs {
-        let names = &node.load(store)?.files;
-        if names.contains_key(BOOT_FILES[0]) {
-            found.push((version.clone(), BOOT_FILES.iter().filter_map(|name| names.get(*name).copied()).collect()));
+        let own = node.load(store)?;
+        let Some(kernel) = own.files.get(KERNEL) else { continue };
+        let mut files = vec![*kernel];
+        files.extend(WITH_KERNEL.iter().filter_map(|name| own.files.get(*name)));
+        if let Some(node) = own.dirs.get_mut(DEVICE_TREES) {
+            add_all(node.load(store)?, store, &mut files)?;
         }
+        found.push((version.clone(), files));
     }
     Ok(Some(found))
+}
+
+/// Every file of a directory.
+fn add_all(dir: &mut Dir, store: &Store, files: &mut Vec<Digest>) -> Result<()> {
+    files.extend(dir.files.values());
+    for node in dir.dirs.values_mut() {
+        add_all(node.load(store)?, store, files)?;
+    }
+    Ok(())
 }
 
 /// End the import with [`OtherKernel`], before the chunks are read, if no layer has the kernel that the plan wants.
@@ -179,7 +195,7 @@ fn kernel_of(entry: &Entry) -> Result<Option<String>> {
         return Ok(None);
     }
     Ok(match (names.next(), names.next(), names.next()) {
-        (Some(version), Some(file), None) if file == BOOT_FILES[0] => Some(version.to_owned()),
+        (Some(version), Some(file), None) if file == KERNEL => Some(version.to_owned()),
         _ => None,
     })
 }

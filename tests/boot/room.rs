@@ -143,3 +143,31 @@ pub fn same(_: &Machine) -> Result<()> {
     ensure!(machine.options()?.len() == 2, "{:?}", machine.options()?);
     Ok(())
 }
+
+/// libostree copies device trees as well, and a node image that differs in nothing else has a directory of its own.
+pub fn device_trees(_: &Machine) -> Result<()> {
+    let machine = &mut Machine::new()?;
+    deploy(machine, &[("1.1-bootimage", 1)])?;
+    let mut tar = Layer::new();
+    let modules = "usr/lib/modules/1.1-bootimage";
+    tar.dir("usr").dir("etc").file(&format!("{modules}/vmlinuz"), &kernel(1));
+    tar.file(&format!("{modules}/initramfs.img"), "old initramfs");
+    tar.file(&format!("{modules}/dtb/vendor/board.dtb"), &kernel(2));
+    tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").dir("var");
+    let mut image = layout::Image::plain();
+    image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
+    machine.image = format!("example.com/os/node@{}", image.write(&machine.path("big"))?);
+    {
+        let _boot = Partition::over(machine.path("sysroot/boot"), 2 * KERNEL + SMALL)?;
+        let status = boot(machine)?;
+        let reason = status["reason"].as_str().unwrap_or_default();
+        ensure!(reason.contains("not enough space on the boot partition: about 9 MiB are needed"), "{status}");
+    }
+    let _boot = Partition::over(machine.path("sysroot/boot"), 3 * KERNEL + SMALL)?;
+    let status = boot(machine)?;
+    ensure!(outcome(Some(&status)) == "swapped", "{status}");
+    let boot = machine.path("sysroot/boot").display().to_string();
+    let copied = run(&["find", &boot, "-name", "board.dtb"])?;
+    ensure!(copied.lines().count() == 1, "{copied:?}");
+    Ok(())
+}
