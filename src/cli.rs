@@ -17,6 +17,7 @@ use crate::ostree::{Repo, give_back_large_blocks};
 use crate::report::{RUN_DIR, describe};
 use crate::request::files::RootFiles;
 use crate::request::ignition::IGNITION_JSON;
+use crate::request::parse_time_span;
 use crate::root::settle::SettleOptions;
 use crate::source::containers::HostConfig;
 use crate::source::http::Limits;
@@ -80,6 +81,9 @@ struct PullCommand {
     /// the root below which registries.conf, credentials and certificates are looked for (default: /)
     #[argh(option, default = "PathBuf::from(\"/\")")]
     root: PathBuf,
+    /// time for the whole of it, during which nobody can prune the repository (default: 1h)
+    #[argh(option, default = "PULL_TIME", from_str_fn(time_span))]
+    deadline: Duration,
 }
 
 /// Tell what boot would do, and whether the MCO would reboot the node all the same. Nothing is written or downloaded.
@@ -142,13 +146,17 @@ impl BootCommand {
     }
 }
 
-/// `pull` is not on the way of a boot: it may take as long as it takes.
-const PULL_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// `pull` is not on the way of a boot, but in that of others who want the repository.
+const PULL_TIME: Duration = Duration::from_secs(60 * 60);
+
+fn time_span(text: &str) -> Result<Duration, String> {
+    parse_time_span(text).map_err(|error| format!("{error:#}"))
+}
 
 impl PullCommand {
     fn run(self) -> Result<()> {
         let reference = ImageReference::parse(&self.image)?;
-        let deadline = Instant::now() + PULL_TIME;
+        let deadline = Instant::now() + self.deadline;
         let config = HostConfig::new(Arc::new(RootFiles::new(&self.root)));
         let around = Surroundings {
             image: &reference,

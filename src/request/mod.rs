@@ -24,7 +24,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 pub use keys::{KEYS, Key};
-pub use policy::{KernelPolicy, McoReboot, OnFailure};
+pub use policy::{KernelPolicy, McoReboot, OnFailure, parse_time_span};
 pub use skew::{MIN_BOOTIMAGE, SkewPolicy};
 
 use self::ignition::Ignition;

@@ -72,7 +72,7 @@ impl McoReboot {
 }
 
 /// Parse a time span as systemd writes it: numbers with units, added up. A bare number is seconds.
-pub(super) fn parse_time_span(text: &str) -> Result<Duration> {
+pub fn parse_time_span(text: &str) -> Result<Duration> {
     let bad = || format!("{text:?} is not a time span like 90s, 10min or 1h 30min");
     let mut total: u64 = 0;
     let mut rest = text.trim();
