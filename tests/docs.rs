@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream::oci::Digest;
-use slipstream::report::{BootimageReport, Leftover, MESSAGE_ID, NodeImageReport, Outcome, Status, read_status};
+use slipstream::report::{BootimageReport, Leftover, MESSAGE_ID, NodeImageReport, Outcome, Status, Try, read_status};
 use slipstream::request::ignition::Ignition;
 use slipstream::request::mco::Decision;
 use slipstream::request::{KEYS, Settings};
-use slipstream::root::tries::Try;
 
 const USAGE: &str = "docs/usage.md";
 const MAN: &str = "docs/man/slipstream.8";

@@ -15,7 +15,7 @@ pub use metrics::METRICS_FILE;
 pub use operators::{FEATURES_FILE, publish_kernel};
 pub use progress::Progress;
 pub use status::{
-    BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, append_failure, append_leftover,
+    BootimageReport, Leftover, NodeImageReport, Outcome, STATUS_FILE, Status, Try, append_failure, append_leftover,
     append_settled, read_status, request_json,
 };
 pub use words::describe;

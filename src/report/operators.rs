@@ -68,7 +68,7 @@ fn message(status: &Value) -> Option<String> {
     };
     Some(format!(
         "This boot runs the node image on the bootimage's kernel {}.\nIts own kernel {} runs after the next reboot.\n\
-         What may not work until then: \"slipstream status\", slipstream(8).\n",
+         What it means: slipstream(8). What else happened: slipstream status.\n",
         shown("running"),
         shown("own")
     ))

@@ -13,14 +13,23 @@ use serde_json::{Map, Value, json};
 use super::log_lines::shorten;
 use super::metrics::{METRICS_FILE, metrics};
 use super::{VERSION, send_event};
+use crate::oci::Digest;
 use crate::request::Settings;
 use crate::request::mco::Decision;
-use crate::root::tries::Try;
 
 /// Name of the status file in the run directory.
 pub const STATUS_FILE: &str = "status.json";
 /// Version of the schema. A field more does not change it; a field less, or another meaning, does.
 const SCHEMA_VERSION: u64 = 1;
+
+/// A try on an earlier boot, which has ended with a reboot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// What was asked for.
+    pub request: Digest,
+    /// Why it failed.
+    pub reason: String,
+}
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

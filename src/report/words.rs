@@ -141,8 +141,7 @@ mod tests {
 
     use super::*;
     use crate::oci::Digest;
-    use crate::report::{BootimageReport, Leftover, NodeImageReport, Status, append_leftover};
-    use crate::root::tries::Try;
+    use crate::report::{BootimageReport, Leftover, NodeImageReport, Status, Try, append_leftover};
 
     fn told(status: &Status) -> (tempfile::TempDir, String) {
         let directory = tempfile::tempdir().unwrap();

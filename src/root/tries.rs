@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::writable::WritableRoot;
 use crate::oci::Digest;
+use crate::report::Try;
 
 /// The file, relative to the physical root. `slipstream.service` looks for it as well.
 pub const TRIES_FILE: &str = "ostree/slipstream-tries";
@@ -32,15 +33,6 @@ const MAX_REASON: usize = 500;
 const MAX_FILE: u64 = 32 << 10;
 /// Version of the file.
 const VERSION: u64 = 1;
-
-/// A try that has ended with a reboot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Try {
-    /// What was asked for.
-    pub request: Digest,
-    /// Why it failed.
-    pub reason: String,
-}
 
 /// The tries before this boot, the first one first.
 pub fn earlier(physical_root: &Path) -> Result<Vec<Try>> {
@@ -82,14 +74,22 @@ fn parse(text: &str) -> Result<Vec<Try>> {
     tries.iter().map(read).collect()
 }
 
+/// Which try of `request` this is, if a reboot and another one may follow.
+fn next(tries: &[Try], request: Digest) -> Option<usize> {
+    let this = tries.iter().filter(|earlier| earlier.request == request).count() + 1;
+    (this < MAX_TRIES && tries.len() < MAX_REBOOTS).then_some(this)
+}
+
+/// Whether there is to be another try of `request` if this one fails.
+pub fn has_another(physical_root: &Path, request: Digest) -> bool {
+    earlier(physical_root).is_ok_and(|tries| next(&tries, request).is_some())
+}
+
 /// Write down that `request` has failed, and return which try of it this was. `None` if there were enough: then nothing is
 /// written, and the boot has to go on. What is written is on the disk when this returns.
 pub fn record(physical_root: &Path, request: Digest, reason: &str) -> Result<Option<usize>> {
     let mut tries = earlier(physical_root)?;
-    let this = tries.iter().filter(|earlier| earlier.request == request).count() + 1;
-    if this >= MAX_TRIES || tries.len() >= MAX_REBOOTS {
-        return Ok(None);
-    }
+    let Some(this) = next(&tries, request) else { return Ok(None) };
     tries.push(Try { request, reason: cut(reason).to_owned() });
     let tries: Vec<Value> =
         tries.iter().map(|entry| json!({"request": entry.request.hex(), "reason": entry.reason})).collect();
@@ -171,6 +171,7 @@ mod tests {
     fn the_third_try_is_the_last() {
         let root = root();
         let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        assert!(has_another(root.path(), one));
         assert_eq!(record(root.path(), one, "no network").unwrap(), Some(1));
         let mode = fs::metadata(root.path().join(TRIES_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
@@ -179,6 +180,7 @@ mod tests {
         assert_eq!(tries[0], Try { request: one, reason: "no network".to_owned() });
         assert_eq!((tries.len(), tries[1].reason.as_str()), (2, "é".repeat(250).as_str()));
         for _ in 0..2 {
+            assert!(!has_another(root.path(), one));
             assert_eq!(record(root.path(), one, "x").unwrap(), None);
             assert_eq!(earlier(root.path()).unwrap(), tries, "the last try is not written down");
         }
