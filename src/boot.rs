@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::deploy::{self, Deployed};
+use crate::deploy::{self, Deployed, labelled_or_warn};
 use crate::failpoint;
 use crate::import::{
     Imported, OtherKernel, Plan, Purpose, Session, collect_layers, commit_version, ensure_boot_room, forget_images,
@@ -25,7 +25,7 @@ use crate::report::{BootimageReport, Leftover, NodeImageReport, Outcome, Status,
 use crate::request::files::{Files, RootFiles};
 use crate::request::ignition::{Ignition, IgnitionFiles};
 use crate::request::mco::{self, Decision};
-use crate::request::{KernelPolicy, MIN_BOOTIMAGE, McoReboot, Request, Settings, kargs};
+use crate::request::{KernelPolicy, MIN_BOOTIMAGE, McoReboot, OnFailure, Request, Settings, kargs};
 use crate::root::swap::BootLink;
 use crate::root::tries;
 use crate::root::writable::{BootPartition, WritableRoot};
@@ -87,12 +87,8 @@ pub fn boot(options: &BootOptions) -> Result<()> {
     story.status.settings = settings.clone();
     story.status.tries = tries::told(&options.sysroot);
     let result = story.tell();
-    let mut status = story.status;
-    match &result {
-        Ok((outcome, reason)) => (status.outcome, status.reason) = (*outcome, reason.clone()),
-        Err(error) => status.reason = Some(format!("{error:#}")),
-    }
-    status.write(&options.run_dir)?;
+    story.write_down(&result)?;
+    let status = story.status;
     if status.outcome != Outcome::Swapped {
         send_event(&status.to_json());
     }
@@ -146,30 +142,49 @@ impl Story<'_> {
             Ok(kargs) => kargs,
             Err(reason) => return Ok((Outcome::Skipped, Some(reason))),
         };
-        remove_unfinished(&sysroot, root, &link);
+        self.remove_unfinished(&sysroot, &link);
         let repo = sysroot.repo()?;
         let result = self.bring_in(&sysroot, &repo, bootimage, &kernel, &kargs);
         let deployed = match result {
             Ok(deployed) => deployed,
             Err(error) => {
-                self.give_up(&sysroot, &repo, &link);
-                return match error.downcast::<Refused>() {
+                let ending = match error.downcast::<Refused>() {
                     Ok(Refused(reason)) => Ok((Outcome::Skipped, Some(reason))),
                     Err(error) => Err(error),
                 };
+                // First: cleaning up may take longer than there is time.
+                self.write_early(&ending);
+                self.give_up(&sysroot, &repo, &link, ending.is_err());
+                return ending;
             }
         };
         let started = Instant::now();
-        let pointed = link.point_at(root, &deployed.path);
-        // Also when that has failed: the node image boots next, with its policy.
-        label(root, &root.join(&deployed.path));
-        pointed.context("pointing the boot link at the node image")?;
-        failpoint::reached("swap");
+        link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
         self.stage("swap", started, None);
         // Nobody's link, but this boot follows it until the end.
         let path = Path::new("/sysroot").join(link.path()).display().to_string();
         self.status.leftovers.push(Leftover { kind: "link", path, until: "ostree-cleanup" });
-        Ok((Outcome::Swapped, None))
+        let ending = Ok((Outcome::Swapped, None));
+        // At once: what is left to do may take longer than there is time, and no longer decides anything.
+        self.write_early(&ending);
+        failpoint::reached("swap");
+        labelled_or_warn("ostree", Labeller::new(&root.join(&deployed.path)).links(root));
+        ending
+    }
+
+    /// Write the status file in case that this process is stopped. It is written again at the end.
+    fn write_early(&mut self, ending: &Result<Ending>) {
+        if let Err(error) = self.write_down(ending) {
+            log::warn!("{error:#}");
+        }
+    }
+
+    fn write_down(&mut self, ending: &Result<Ending>) -> Result<()> {
+        match ending {
+            Ok((outcome, reason)) => (self.status.outcome, self.status.reason) = (*outcome, reason.clone()),
+            Err(error) => (self.status.outcome, self.status.reason) = (Outcome::Failed, Some(format!("{error:#}"))),
+        }
+        self.status.write(&self.options.run_dir)
     }
 
     /// Ask, before anything is pulled, whether the MCO would reboot all the same. Returns the kernel arguments of the
@@ -197,19 +212,41 @@ impl Story<'_> {
         }
     }
 
-    /// Clean up after a failure, unless it came so late that the node image is in the boot loader entries.
-    fn give_up(&self, sysroot: &Sysroot, repo: &Repo, link: &BootLink) {
+    /// Clean up after a request that came to nothing, unless it came so late that the node image is in the boot loader
+    /// entries.
+    fn give_up(&self, sysroot: &Sysroot, repo: &Repo, link: &BootLink, failed: bool) {
         match sysroot.load().and_then(|()| sysroot.deployments()) {
             Ok(deployments) if deployments.iter().any(|there| deploy::is_of_image(there, &self.request.image)) => {
                 log::warn!("the node image is deployed: it boots next");
             }
             Ok(_) => {
-                remove_unfinished(sysroot, &self.options.sysroot, link);
-                self.clean_up(sysroot, repo);
+                let root = &self.options.sysroot;
+                self.remove_unfinished(sysroot, link);
+                // The next try goes on with what this one has brought.
+                let reboots = failed && self.request.on_failure == OnFailure::Reboot;
+                if !(reboots && tries::has_another(root, self.request.digest())) {
+                    self.clean_up(sysroot, repo);
+                }
                 // The bootimage boots, with the policy that it has.
-                label(&self.options.sysroot, Path::new("/"));
+                let labeller = Labeller::new(Path::new("/"));
+                labelled_or_warn("boot", labeller.boot(root));
+                labelled_or_warn("ostree", labeller.ostree(root));
             }
             Err(error) => log::warn!("reading the boot loader entries: {error:#}"),
+        }
+    }
+
+    /// Remove what is half deployed. It is in nobody's way but for its space. The boot links that no entry names go, too:
+    /// not if that of this boot is among them.
+    fn remove_unfinished(&self, sysroot: &Sysroot, link: &BootLink) {
+        let root = &self.options.sysroot;
+        let removed = match link.is_current(root) {
+            Ok(true) => deploy::remove_unfinished(sysroot, root, &self.options.run_dir),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            log::warn!("cleaning up: {error:#}");
         }
     }
 
@@ -387,28 +424,6 @@ fn collect(session: &Session<'_>, sysroot: &Sysroot, keep: Option<&ImageReferenc
     let removed = collect_layers(session)?;
     log::debug!("removed {removed} refs of layers");
     Ok(())
-}
-
-/// Remove what is half deployed. It is in nobody's way but for its space. The boot links that no entry names go, too: not
-/// if that of this boot is among them.
-fn remove_unfinished(sysroot: &Sysroot, root: &Path, link: &BootLink) {
-    let current = link.is_current(root);
-    if let Err(error) =
-        current.and_then(|current| if current { deploy::remove_unfinished(sysroot, root) } else { Ok(()) })
-    {
-        log::warn!("cleaning up: {error:#}");
-    }
-}
-
-/// Label what was written outside the deployment. The deployment is bootable, whatever comes of it.
-fn label(physical_root: &Path, deployment: &Path) {
-    let labeller = Labeller::new(deployment);
-    for (place, result) in [("boot", labeller.boot(physical_root)), ("ostree", labeller.ostree(physical_root))] {
-        match result {
-            Ok(labelled) => log::debug!("labelled {labelled} files in /{place}"),
-            Err(error) => log::warn!("{error:#}"),
-        }
-    }
 }
 
 fn bootimage_report(root: &Path, deployment: &Path, kernel: &str) -> Result<BootimageReport> {

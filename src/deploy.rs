@@ -22,8 +22,8 @@ use crate::request::kargs;
 
 /// What rpm-ostree and the MCO write before the pullspec: from a registry, by the policy of containers-policy.json(5).
 const ORIGIN_SCHEME: &str = "ostree-unverified-registry:";
-/// There is a staged deployment (libostree's `otcore.h`).
-const STAGED: &str = "/run/ostree/staged-deployment";
+/// Beside the run directory: there is a staged deployment (libostree's `otcore.h`).
+const STAGED: &str = "ostree/staged-deployment";
 
 /// The node image's deployment, default of the boot loader.
 #[derive(Debug)]
@@ -78,8 +78,11 @@ pub fn deploy(
     let deployment = sysroot
         .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
         .context("deploying the node image")?;
-    let labelled = Labeller::new(&physical_root.join(&deployment.path)).etc().context("deploying the node image")?;
+    let labeller = Labeller::new(&physical_root.join(&deployment.path));
+    let labelled = labeller.etc().context("deploying the node image")?;
     log::debug!("labelled {labelled} files in /etc");
+    // What takes long comes before the point of no return. That writes it to the disk, too.
+    labelled_or_warn("ostree", labeller.ostree(physical_root));
     failpoint::reached("deployment");
     prepare_root::ensure_mountable(&physical_root.join(&deployment.path), this_boot, kargs)
         .context("deploying the node image")?;
@@ -90,18 +93,27 @@ pub fn deploy(
     sysroot.make_default(&deployment, bootimage).context("deploying the node image")?;
     drop(second_name);
     failpoint::reached("default");
+    labelled_or_warn("boot", labeller.boot(physical_root));
     if let Err(error) = keep_entries(physical_root, &entries) {
         log::warn!("keeping the boot loader entries of others: {error:#}");
     }
     Ok(Deployed { path: deployment.path, etc_merged: merge.is_some() })
 }
 
+/// Say what labelling has come to. The deployment is bootable, whatever that was.
+pub fn labelled_or_warn(place: &str, result: Result<usize>) {
+    match result {
+        Ok(labelled) => log::debug!("labelled {labelled} files in /{place}"),
+        Err(error) => log::warn!("{error:#}"),
+    }
+}
+
 /// Remove the deployments that no boot loader entry names, and their kernels: a run that was cut has left them, and their
 /// kernels may take the room of the new one. It is libostree's own cleanup, without its prune; where there is nothing of
 /// the kind it is not asked for.
-pub fn remove_unfinished(sysroot: &Sysroot, physical_root: &Path) -> Result<()> {
+pub fn remove_unfinished(sysroot: &Sysroot, physical_root: &Path, run_dir: &Path) -> Result<()> {
     // One that is staged is in no entry until the shutdown, and a libostree that is not booted does not know of it.
-    if Path::new(STAGED).exists() {
+    if run_dir.with_file_name(STAGED).exists() {
         return Ok(());
     }
     let known: Vec<PathBuf> = sysroot.deployments()?.into_iter().map(|deployment| deployment.path).collect();
@@ -126,10 +138,6 @@ fn deployment_directories(physical_root: &Path) -> Result<Vec<PathBuf>> {
 
 fn directories(path: &Path) -> Result<Vec<PathBuf>> {
     list(path, |kind| kind.is_dir())
-}
-
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    list(path, |kind| kind.is_file())
 }
 
 /// Entries of a directory, of one kind; none if there is no such directory.

@@ -24,6 +24,8 @@ const MAX_LABEL: usize = 4096;
 /// What of the boot partition is libostree's: `loader`, the directories it leads to, and the kernels.
 const OF_BOOT: [&str; 2] = ["loader", "ostree"];
 
+/// What of the repository we and libostree write to.
+const OF_REPOSITORY: [&str; 4] = ["objects", "refs", "tmp", ".lock"];
 /// The image that libostree makes of a deployment that is mounted with composefs.
 const COMPOSEFS: &str = ".ostree.cfs";
 
@@ -63,14 +65,22 @@ impl Labeller {
         self.tree(&self.deployment.join("etc"), "/etc", Rule::Policy, &|_| true)
     }
 
-    /// Label what libostree has written on the boot partition.
+    /// Label what libostree has written on the boot partition: kernels and boot loader entries.
     pub fn boot(&self, physical_root: &Path) -> Result<usize> {
         self.tree(&physical_root.join("boot"), "/boot", Rule::Directory, &is_of_boot)
     }
 
-    /// Label what is libostree's and ours on the physical root: boot links, origins, refs, metadata.
+    /// Label what an import and a deployment have written on the physical root: origins, refs, metadata. It looks at all
+    /// metadata of the repository.
     pub fn ostree(&self, physical_root: &Path) -> Result<usize> {
-        self.tree(&physical_root.join("ostree"), "/ostree", Rule::Directory, &is_of_ostree)
+        self.tree(&physical_root.join("ostree"), "/ostree", Rule::Directory, &|path| {
+            is_of_deployments(path) || is_of_repository(path)
+        })
+    }
+
+    /// Label the boot links.
+    pub fn links(&self, physical_root: &Path) -> Result<usize> {
+        self.tree(&physical_root.join("ostree"), "/ostree", Rule::Directory, &is_of_links)
     }
 
     fn policy(&self) -> Result<Option<&SePolicy>> {
@@ -156,15 +166,33 @@ fn is_of_boot(path: &Path) -> bool {
     OF_BOOT.iter().any(|name| top == *name) || top.starts_with("loader.")
 }
 
-/// Whether a path below `/ostree` gets its label from nobody else: commits label what is in deployments and content
-/// objects, and `/var` is the machine's.
-fn is_of_ostree(path: &Path) -> bool {
+/// Whether a path below `/ostree` is a deployment, its origin, or a directory above: what is in a deployment is labelled
+/// by its commit, and `/var` is the machine's.
+fn is_of_deployments(path: &Path) -> bool {
     let names: Vec<_> = path.components().map(Component::as_os_str).collect();
-    let is = |n: usize, name: &str| names.get(n).is_some_and(|found| *found == name);
-    let var = is(0, "deploy") && is(2, "var");
-    let deployed = is(0, "deploy") && is(2, "deploy") && names.len() > 4 && !(names.len() == 5 && is(4, COMPOSEFS));
-    let content = is(0, "repo") && is(1, "objects") && path.extension().is_some_and(|kind| kind == "file");
-    !(var || deployed || content)
+    match names.as_slice() {
+        [top] | [top, _] => *top == "deploy",
+        [top, _, within] | [top, _, within, _] => *top == "deploy" && *within == "deploy",
+        [top, _, within, _, name] => *top == "deploy" && *within == "deploy" && *name == COMPOSEFS,
+        _ => false,
+    }
+}
+
+/// Whether a path below `/ostree` is of the repository, and no content object: those have their attributes from their
+/// commit. Other programs have stores of their own beside the repository and in it.
+fn is_of_repository(path: &Path) -> bool {
+    let mut names = path.components().map(Component::as_os_str);
+    if names.next().is_none_or(|name| name != "repo") {
+        return false;
+    }
+    let Some(place) = names.next() else { return true };
+    let content = place == "objects" && path.extension().is_some_and(|kind| kind == "file");
+    OF_REPOSITORY.iter().any(|name| place == *name) && !content
+}
+
+/// Whether a path below `/ostree` is a boot link, or leads to one.
+fn is_of_links(path: &Path) -> bool {
+    path.components().next().is_some_and(|top| top.as_os_str().to_string_lossy().starts_with("boot."))
 }
 
 /// The label that is on the disk. A file system that has none is not told from a file that has none.
@@ -206,6 +234,9 @@ mod tests {
             "boot/grub2",
             "boot/ostree/os-a",
             "ostree/repo/objects/00",
+            "ostree/repo/extensions/theirs",
+            "ostree/bootc/storage",
+            "ostree/boot.1.1/os/a",
             "ostree/deploy/os/var/lib",
         ] {
             fs::create_dir_all(at(directory)).unwrap();
@@ -224,11 +255,15 @@ mod tests {
             "ostree/deploy/os/deploy/a.0.origin",
             "ostree/repo/objects/00/a.dirtree",
             "ostree/repo/objects/00/a.file",
+            "ostree/repo/extensions/theirs/x",
+            "ostree/bootc/storage/x",
             "ostree/deploy/os/var/lib/x",
         ] {
             fs::write(at(file), "").unwrap();
         }
         symlink("loader.1", at("boot/loader")).unwrap();
+        symlink("boot.1.1", at("ostree/boot.1")).unwrap();
+        symlink("../../../deploy/os/deploy/a.0", at("ostree/boot.1.1/os/a/0")).unwrap();
         Some((root, deployment))
     }
 
@@ -254,6 +289,7 @@ mod tests {
 
         let labeller = Labeller::new(&deployment);
         assert_eq!((labeller.boot(root.path()).unwrap(), labeller.ostree(root.path()).unwrap()), (7, 8));
+        assert_eq!(labeller.links(root.path()).unwrap(), 5);
         assert!(labeller.policy.get().is_none(), "the policy is not needed where directories have labels");
         assert_eq!(labeller.etc().unwrap(), 8);
         let (boot, usr, root_t) =
@@ -267,6 +303,12 @@ mod tests {
             ("boot/grub2", None),
             ("ostree/deploy/os/deploy", Some(root_t)),
             ("ostree/deploy/os/deploy/a.0.origin", Some(root_t)),
+            ("ostree/boot.1", Some(root_t)),
+            ("ostree/boot.1.1/os/a/0", Some(root_t)),
+            ("ostree/bootc", None),
+            ("ostree/bootc/storage/x", None),
+            ("ostree/repo/extensions", None),
+            ("ostree/repo/extensions/theirs/x", None),
             ("ostree/deploy/os/var", None),
             ("ostree/deploy/os/var/lib/x", None),
             ("ostree/repo/objects/00", Some(usr)),

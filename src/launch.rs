@@ -36,12 +36,18 @@ pub fn launch(options: &BootOptions) -> Result<()> {
     }
     fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
     match attempt(options) {
-        Ok(()) => {
-            forget_tries(options);
-            Ok(())
-        }
-        Err(failure) => failure.treat(options),
+        Ok(Disk::Answers) => forget_tries(options),
+        Ok(Disk::Hangs) => keep_tries(options),
+        Err(failure) => return failure.treat(options),
     }
+    Ok(())
+}
+
+/// One that hangs is not touched again: that would stop the boot, which may not need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disk {
+    Answers,
+    Hangs,
 }
 
 /// A request that came to nothing.
@@ -51,10 +57,11 @@ struct Failure {
     request: Option<Request>,
     /// Missing if the importer has said it.
     error: Option<Error>,
+    disk: Disk,
 }
 
-fn attempt(options: &BootOptions) -> Result<(), Box<Failure>> {
-    let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error }));
+fn attempt(options: &BootOptions) -> Result<Disk, Box<Failure>> {
+    let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error, disk: Disk::Answers }));
     let (settings, ignition) = match read_request(options) {
         Ok(read) => read,
         Err(error) => return fail(without_ignition(options), None, Some(error)),
@@ -63,7 +70,7 @@ fn attempt(options: &BootOptions) -> Result<(), Box<Failure>> {
         Ok(Some(request)) => request,
         Ok(None) => {
             log::info!("{}: nothing to do", settings.why_no_request());
-            return Ok(());
+            return Ok(Disk::Answers);
         }
         Err(error) => return fail(settings, None, Some(error)),
     };
@@ -73,12 +80,38 @@ fn attempt(options: &BootOptions) -> Result<(), Box<Failure>> {
         run_in_bootimage(options, Instant::now() + request.deadline)
     });
     let error = match result {
-        Ok(status) if status.success() => return Ok(()),
+        Ok(status) if status.success() => return Ok(Disk::Answers),
         Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => None,
         Ok(status) => Some(anyhow!("the importer ended with {status}")),
         Err(error) => Some(error),
     };
-    fail(settings, Some(request), error)
+    let hangs = error.as_ref().is_some_and(|error| error.is::<StillRunning>());
+    let disk = if hangs { Disk::Hangs } else { Disk::Answers };
+    let error = match error.map(|error| what_it_has_written(&options.run_dir, error)) {
+        Some(None) => return Ok(disk),
+        error => error.flatten(),
+    };
+    Err(Box::new(Failure { settings, request: Some(request), error, disk }))
+}
+
+/// The importer was stopped, by `error`. If it had written its status before, it was cleaning up, and that status counts:
+/// the error is the one in there, or there is none.
+fn what_it_has_written(run_dir: &Path, error: Error) -> Option<Error> {
+    let status = match read_status(run_dir) {
+        Ok(Some(status)) => status,
+        Ok(None) => return Some(error),
+        Err(unreadable) => return Some(error.context(format!("{unreadable:#}"))),
+    };
+    log::warn!("the importer did not come to its end: {error:#}");
+    let outcome = &status["outcome"];
+    if *outcome == Outcome::Failed.name() {
+        return Some(status["reason"].as_str().map_or(error, |reason| anyhow!("{reason}")));
+    }
+    // A swap is told when it is settled.
+    if *outcome != Outcome::Swapped.name() {
+        send_event(&status);
+    }
+    None
 }
 
 /// What is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
@@ -106,23 +139,37 @@ impl Failure {
             },
             // What cannot be understood now cannot be understood after a reboot.
             (OnFailure::Continue | OnFailure::Reboot, _) => {
-                forget_tries(options);
+                self.forget_tries(options);
                 Ok(())
             }
             (OnFailure::Emergency, _) => {
-                forget_tries(options);
+                self.forget_tries(options);
                 mark(options, EMERGENCY, "")
             }
         };
         acted.and(told)
     }
 
+    fn forget_tries(&self, options: &BootOptions) {
+        match self.disk {
+            Disk::Answers => forget_tries(options),
+            Disk::Hangs => keep_tries(options),
+        }
+    }
+
     /// Report a failure that the importer could not report.
     fn tell(&self, options: &BootOptions, error: &Error) -> Result<()> {
+        if let Ok(Some(written)) = read_status(&options.run_dir) {
+            send_event(&written);
+            return Ok(());
+        }
         let status = Status {
             reason: Some(format!("{error:#}")),
             settings: self.settings.clone(),
-            tries: tries::told(&options.sysroot),
+            tries: match self.disk {
+                Disk::Answers => tries::told(&options.sysroot),
+                Disk::Hangs => Vec::new(),
+            },
             ..Status::new(Outcome::Failed)
         };
         send_event(&status.to_json());
@@ -132,8 +179,9 @@ impl Failure {
     /// What to say about the reboot, if there is to be one. It must never come to a loop: what cannot be written down is
     /// not tried again.
     fn next_try(&self, options: &BootOptions, request: &Request) -> Option<String> {
-        if self.error.as_ref().is_some_and(|error| error.is::<StillRunning>()) {
+        if self.disk == Disk::Hangs {
             log::warn!("not trying again: a disk does not answer, and it may be the one to write this down on");
+            keep_tries(options);
             return None;
         }
         let reason = self.reason(options);
@@ -168,6 +216,11 @@ fn mark(options: &BootOptions, name: &str, text: &str) -> Result<()> {
 fn forget_tries(options: &BootOptions) {
     let Err(error) = tries::forget(&options.sysroot) else { return };
     log::warn!("removing the account of earlier tries: {error:#}");
+    keep_tries(options);
+}
+
+/// What earlier tries have written may still be there.
+fn keep_tries(options: &BootOptions) {
     let leftover = Leftover { kind: "file", path: format!("/sysroot/{TRIES_FILE}"), until: "next-request" };
     if let Err(error) = append_leftover(&options.run_dir, &leftover) {
         log::warn!("naming it in the status: {error:#}");
@@ -184,4 +237,31 @@ pub fn announce_reboot(options: &BootOptions) -> Result<()> {
     };
     log::warn!("on-failure=reboot: rebooting, {words}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_was_written_counts() {
+        for (label, written, expected) in [
+            ("none", None, Some("the deadline is over")),
+            ("swapped", Some((Outcome::Swapped, None)), None),
+            ("skipped", Some((Outcome::Skipped, Some("a policy"))), None),
+            ("failed", Some((Outcome::Failed, Some("no such host"))), Some("no such host")),
+        ] {
+            let run = tempfile::tempdir().unwrap();
+            if let Some((outcome, reason)) = written {
+                let status = Status { reason: reason.map(str::to_owned), ..Status::new(outcome) };
+                status.write(run.path()).unwrap();
+            }
+            let error = what_it_has_written(run.path(), anyhow!("the deadline is over"));
+            assert_eq!(error.map(|error| error.to_string()).as_deref(), expected, "{label}");
+        }
+        let run = tempfile::tempdir().unwrap();
+        fs::write(run.path().join(STATUS_FILE), "{").unwrap();
+        let error = what_it_has_written(run.path(), anyhow!("the deadline is over")).unwrap();
+        assert!(format!("{error:#}").ends_with("the deadline is over"), "{error:#}");
+    }
 }

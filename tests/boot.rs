@@ -64,6 +64,7 @@ fn every_ending() {
         ("room for two kernels", room::two),
         ("an older kernel takes the room", room::three),
         ("the kernel is there already", room::same),
+        ("device trees", room::device_trees),
         ("no source has it", failed),
         ("the second source has it", second_source),
         ("another bootable image is not for us", not_bootable),
@@ -79,6 +80,7 @@ fn every_ending() {
         ("an image that was pulled beforehand", others::refused),
         ("somebody holds a lock", others::locked),
         ("nothing is unreachable", others::nothing_unreachable),
+        ("what the next try goes on with", others::next_try),
         ("composefs", prepare_root::composefs),
         ("a verified root", prepare_root::verified),
     ] {
@@ -415,8 +417,11 @@ fn killed(step: &'static str, expected: &str) -> Result<()> {
 
     let mut machine = Machine::new()?;
     machine.failpoint = Some(step);
-    let (output, _) = machine.boot(&machine.request(&machine.source())?)?;
+    let (output, status) = machine.boot(&machine.request(&machine.source())?)?;
     ensure!(output.status.signal().is_some(), "it did not die: {output:?}");
+    // From the moment on at which this boot's root is another one, the account says so.
+    let told = outcome(status.as_ref());
+    ensure!(told == if step == "swap" { "swapped" } else { "none" }, "it has told {told}");
     machine.failpoint = None;
     let fsck =
         || run(&["ostree", "fsck", "--quiet", &format!("--repo={}", machine.path("sysroot/ostree/repo").display())]);

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What libostree leaves open when it writes boot loader entries: those of others, and the moment of the change.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::files;
+use super::list;
+use crate::root::bls::OWN_ENTRIES;
 
-/// The boot loader entries, and how the names of libostree's own begin.
-const ENTRIES: &str = "boot/loader/entries";
-const OWN_ENTRIES: &str = "ostree-";
-/// Largest entry that is read, in bytes: they are a few lines.
-const MAX_ENTRY: u64 = 64 << 10;
 /// The link that boot loaders follow to the entries; libostree changes them all at once by renaming another one over it.
 const LOADER: &str = "boot/loader";
+/// The entries, in the directory that it leads to.
+const ENTRIES: &str = "entries";
 /// In the directory that it leads to, for as long as that takes: if the power goes meanwhile, libostree removes it with
 /// that directory after the next change.
 const SECOND_NAME: &str = ".slipstream-loader";
@@ -32,23 +29,19 @@ pub struct SecondName(Option<PathBuf>);
 impl SecondName {
     /// Give the link a second name, if there is one and its file system can.
     pub fn new(physical_root: &Path) -> Self {
-        match Self::link(&physical_root.join(LOADER)) {
-            Ok(path) => Self(Some(path)),
-            Err(error) => {
-                log::debug!("giving {LOADER} a second name: {error}");
-                Self(None)
-            }
-        }
+        Self::link(&physical_root.join(LOADER)).unwrap_or_else(|error| {
+            log::debug!("giving {LOADER} a second name: {error:#}");
+            Self(None)
+        })
     }
 
-    fn link(loader: &Path) -> io::Result<PathBuf> {
-        // By its present name: after the change `loader` leads elsewhere.
-        let directory = loader.with_file_name(fs::read_link(loader)?);
+    fn link(loader: &Path) -> Result<Self> {
+        let Some(directory) = present_directory(loader)? else { return Ok(Self(None)) };
         let path = directory.join(SECOND_NAME);
         // Of a run that was cut.
         Self(Some(path.clone())).remove();
-        fs::hard_link(loader, &path)?;
-        Ok(path)
+        fs::hard_link(loader, &path).with_context(|| format!("linking {}", path.display()))?;
+        Ok(Self(Some(path)))
     }
 
     fn remove(&mut self) {
@@ -68,39 +61,43 @@ impl Drop for SecondName {
     }
 }
 
-/// The boot loader entries that libostree has not made, with their text. It writes a new directory with its own ones only.
-pub fn foreign_entries(physical_root: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
-    let directory = physical_root.join(ENTRIES);
-    let mut found = Vec::new();
-    for path in files(&directory)? {
-        let Some(name) = path.file_name() else { continue };
-        if name.as_encoded_bytes().starts_with(OWN_ENTRIES.as_bytes()) {
-            continue;
-        }
-        let mut text = Vec::new();
-        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        file.take(MAX_ENTRY).read_to_end(&mut text).with_context(|| format!("reading {}", path.display()))?;
-        found.push((name.to_owned(), text));
-    }
-    Ok(found)
+/// The boot loader entries that libostree has not made, by their present names: it makes a new directory with its own ones
+/// only.
+pub fn foreign_entries(physical_root: &Path) -> Result<Vec<PathBuf>> {
+    let Some(directory) = present_directory(&physical_root.join(LOADER))? else { return Ok(Vec::new()) };
+    let is_foreign = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(OWN_ENTRIES.as_bytes()))
+    };
+    Ok(list(&directory.join(ENTRIES), |kind| !kind.is_dir())?.into_iter().filter(is_foreign).collect())
 }
 
-/// Put back what is missing of them.
-pub fn keep_entries(physical_root: &Path, entries: &[(OsString, Vec<u8>)]) -> Result<()> {
-    let directory = physical_root.join(ENTRIES);
-    for (name, text) in entries {
+/// Put back what is missing of them: the same files, by another name, until libostree removes the old directory.
+pub fn keep_entries(physical_root: &Path, entries: &[PathBuf]) -> Result<()> {
+    let directory = physical_root.join(LOADER).join(ENTRIES);
+    for entry in entries {
+        let Some(name) = entry.file_name() else { continue };
         let path = directory.join(name);
-        if path.symlink_metadata().is_ok() {
-            continue;
+        match fs::hard_link(entry, &path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("linking {}", path.display()));
+            }
+            _ => {}
         }
-        // What boot loaders do not take for an entry.
-        let temporary = directory.join(".slipstream-entry");
-        let writing = || format!("writing {}", path.display());
-        let mut file = File::create(&temporary).with_context(writing)?;
-        file.write_all(text).and_then(|()| file.sync_all()).with_context(writing)?;
-        fs::rename(&temporary, &path).with_context(writing)?;
+    }
+    if !entries.is_empty() {
+        let synced = File::open(&directory).and_then(|directory| directory.sync_all());
+        synced.with_context(|| format!("syncing {}", directory.display()))?;
     }
     Ok(())
+}
+
+/// What the link leads to now: after libostree's change it leads elsewhere. `None`: there is no such link.
+fn present_directory(loader: &Path) -> Result<Option<PathBuf>> {
+    match fs::read_link(loader) {
+        Ok(target) => Ok(Some(loader.with_file_name(target))),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", loader.display())),
+    }
 }
 
 #[cfg(test)]

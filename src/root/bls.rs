@@ -11,13 +11,13 @@ use crate::request::files::{Files, RootFiles};
 const ENTRIES: &str = "/boot/loader/entries";
 
 /// How the names of libostree's own entries begin. Others may have no options: they start another system.
-const OWN: &str = "ostree-";
+pub(crate) const OWN_ENTRIES: &str = "ostree-";
 
 /// The options of the entry that boots by default: the one with the highest version, as libostree writes them.
 pub fn default_options(physical_root: &Path) -> Result<String> {
     let root = RootFiles::new(physical_root);
     let mut best: Option<(u64, String)> = None;
-    for name in root.list(ENTRIES)?.iter().filter(|name| name.starts_with(OWN) && name.ends_with(".conf")) {
+    for name in root.list(ENTRIES)?.iter().filter(|name| name.starts_with(OWN_ENTRIES) && name.ends_with(".conf")) {
         let path = format!("{ENTRIES}/{name}");
         let bytes = root.read(&path)?.with_context(|| format!("{path} is gone"))?;
         let text = String::from_utf8(bytes).with_context(|| format!("reading {path}"))?;

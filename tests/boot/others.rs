@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use super::{Machine, outcome, run};
+use super::layer::{Blob, Layer, Packing};
+use super::{Machine, layout, outcome, run};
 
 /// Refs, deployments, boot loader entries and files on the boot partition that have nothing to do with us.
 pub fn stay(machine: &Machine) -> Result<()> {
@@ -127,6 +128,38 @@ fn hold(path: &Path) -> Result<File> {
     fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("locking {}", path.display()))?;
     Ok(file)
+}
+
+/// A layer is whole, and another one is not: the first stays for the next try if there is one.
+pub fn next_try(_: &Machine) -> Result<()> {
+    let machine = &mut Machine::new()?;
+    let (mut whole, mut cut) = (Layer::new(), Layer::new());
+    whole.dir("usr").file("usr/file", "text");
+    cut.file(
+        "usr/noise",
+        &(0..4 << 20).map(|n: u32| char::from((n.wrapping_mul(n) >> 7) as u8 & 63)).collect::<String>(),
+    );
+    let mut image = layout::Image::plain();
+    image.push(&Blob::new(whole.finish(), Packing::Tar))?;
+    image.push(&Blob::new(cut.finish(), Packing::Tar))?;
+    let directory = machine.path("cut");
+    machine.image = format!("example.com/os/node@{}", image.write(&directory)?);
+    for entry in fs::read_dir(directory.join("blobs/sha256"))? {
+        let path = entry?.path();
+        let bytes = fs::read(&path)?;
+        if let Some(bytes) = bytes.get(..bytes.len() - 1).filter(|bytes| bytes.len() > 1 << 20) {
+            fs::write(&path, bytes)?;
+        }
+    }
+    let source = format!("slipstream.source=oci:{}", directory.display());
+    for (more, layers) in [(" slipstream.on-failure=reboot", 1), ("", 0)] {
+        let (output, status) = machine.boot(&machine.request(&format!("{source}{more}"))?)?;
+        ensure!(outcome(status.as_ref()) == "failed", "{status:?}, {output:?}");
+        let refs = machine.refs()?;
+        let found = refs.lines().filter(|name| name.starts_with("ostree/container/")).count();
+        ensure!(found == layers, "{more:?}: {found} refs of layers instead of {layers}: {refs}, {status:?}");
+    }
+    Ok(())
 }
 
 /// A swap leaves nothing that no ref names.
