@@ -86,9 +86,10 @@ const CASES: &[Case] = &[
     Case {
         name: "selinux-enforcing",
         steps: &[
+            "a boot without a request finds every file labelled",
             "boots the node image, every file labelled",
             "a plain reboot finds every file labelled",
-            "no denial that other boots do not have",
+            "no denial that the boot without a request does not have",
         ],
         run: selinux::enforcing,
     },
