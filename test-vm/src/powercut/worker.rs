@@ -15,7 +15,7 @@ use argh::FromArgs;
 use super::check::{Expected, Step};
 use super::log::Log;
 use super::pool::{Mount, Pool};
-use super::states::{State, around, choose};
+use super::states::{State, around, choose, every_set};
 use super::system::System;
 use crate::cmd;
 
@@ -47,6 +47,9 @@ pub struct Worker {
     /// how many states; 0: those around the marks in the log
     #[argh(option)]
     states: usize,
+    /// in their place: every set of the writes between two flushes, where these are so many at most
+    #[argh(option)]
+    every_set: Option<usize>,
     /// only these, FROM:TO
     #[argh(option)]
     slice: Option<String>,
@@ -96,11 +99,13 @@ pub fn run(options: &Worker) -> Result<()> {
     if options.lying_disk {
         log.forget_flushes();
     }
-    let states = match options.states {
-        0 => around_marks(&log, options.seed)?,
-        states => choose(&log.entries, states, options.seed),
+    let states = match (options.every_set, options.states) {
+        (Some(limit), _) => every_set(&log.entries, limit),
+        (None, 0) => around_marks(&log, options.seed)?,
+        (None, states) => choose(&log.entries, states, options.seed),
     };
     let states = slice(states, options.slice.as_deref())?;
+    ensure!(!states.is_empty(), "choosing states: there is none");
     let pool = Pool::new(&options.work)?;
     let base = pool.take(&options.disk, "base.img")?;
     let staging = pool.path("staging");
