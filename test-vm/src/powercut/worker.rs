@@ -230,8 +230,11 @@ impl Shop<'_> {
 
     fn check(&self, number: usize) -> Result<Seen> {
         let (disk, at) = (self.pool.disk(&format!("{number}.img")), self.pool.path(&format!("at-{number}")));
-        self.expected.check_loader(&disk, &at).context("as the boot loader reads it")?;
+        let seen = self.expected.check_loader(&disk, &at).context("as the boot loader reads it")?;
         let system = System::mount(&disk, &self.options.fstype, &at)?;
+        for bootable in &seen {
+            self.expected.check_bootable(&system, bootable).context("the entry that the boot loader reads")?;
+        }
         let default = self.expected.check(&system)?;
         let step = self.expected.step(&system, &default)?;
         let run = if number.is_multiple_of(self.options.run_every) {
