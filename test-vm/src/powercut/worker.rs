@@ -22,6 +22,12 @@ use crate::cmd;
 /// How often the states around a step are looked at when it happens often.
 const SAME_STEP: usize = 5;
 
+/// Steps of src/failpoint.rs that every recorded boot goes through.
+const MARKED_STEPS: [&str; 7] = ["layer-ref", "merge-commit", "image-ref", "deployment", "default", "swap", "settle"];
+
+/// A log has so many states at least; a short one need not have more.
+const ENOUGH_STATES: usize = 1000;
+
 /// check states of a recorded disk (power-cuts starts it)
 #[derive(FromArgs)]
 #[argh(subcommand, name = "power-cuts-worker")]
@@ -140,7 +146,9 @@ fn around_marks(log: &Log, seed: u64) -> Result<Vec<State>> {
         }
     }
     println!("marked steps: {seen:?}");
-    ensure!(!states.is_empty(), "reading the log: no step is marked in it");
+    for step in MARKED_STEPS {
+        ensure!(seen.contains_key(step), "reading the log: step {step} is not marked");
+    }
     Ok(states)
 }
 
@@ -324,6 +332,9 @@ impl Tally {
             return Ok(());
         }
         ensure!(self.failed.is_empty(), "checking states of {}: {} are bad", options.fstype, self.failed.len());
+        // A log that hardly has states would be a short way to good figures.
+        let all = options.slice.is_none() && options.every_set.is_none() && options.states >= ENOUGH_STATES;
+        ensure!(!all || checked == options.states, "checking states: {checked} of {} are there", options.states);
         Ok(())
     }
 }
