@@ -91,6 +91,9 @@ kola-on-path:
 # What is too slow for `check`: an hour or more. The figures in docs/reliability.md.
 .PHONY: vm-full
 vm-full: deps vm
+	@# That bad states are found at all: of a disk that ignores flushes.
+	$(TEST_VM) power-cuts --fstype xfs --states 16 --run-every 16 --lying-disk
+	$(TEST_VM) power-cuts --states 0 --every-set 8 --run-every 50
 	$(TEST_VM) power-cuts --states 1000 --run-every 20 --boots 12
 
 # The figures in docs/timing.md.

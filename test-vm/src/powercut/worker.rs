@@ -97,6 +97,8 @@ struct Tally {
     runs: BTreeMap<String, usize>,
     failed: Vec<String>,
     lines: String,
+    /// What a bad state is called.
+    bad: &'static str,
 }
 
 /// Check all states; an error if one is bad.
@@ -198,7 +200,8 @@ impl Shop<'_> {
             }
             drop(to_count);
             let total = states.len();
-            let counter = scope.spawn(move || Tally::collect(outcomes, total));
+            let tally = Tally { bad: if self.options.lying_disk { "bad" } else { "FAILED" }, ..Tally::default() };
+            let counter = scope.spawn(move || tally.collect(outcomes, total));
             let built = self.build_all(log, base, states, to_check);
             let tally = counter.join().map_err(|_| anyhow!("counting the results: the thread panicked"))?;
             built.map(|()| tally)
@@ -279,28 +282,28 @@ impl Shop<'_> {
 }
 
 impl Tally {
-    fn collect(outcomes: Receiver<Outcome>, total: usize) -> Self {
-        let (mut tally, started) = (Self::default(), Instant::now());
+    fn collect(mut self, outcomes: Receiver<Outcome>, total: usize) -> Self {
+        let started = Instant::now();
         for (done, Outcome { number, state, result }) in outcomes.into_iter().enumerate() {
             match result {
                 Ok(Seen { step, run }) => {
-                    *tally.steps.entry(step).or_default() += 1;
-                    tally.lines.push_str(&format!("{number}\t{}\t{:?}\n", state.durable, step));
+                    *self.steps.entry(step).or_default() += 1;
+                    self.lines.push_str(&format!("{number}\t{}\t{:?}\n", state.durable, step));
                     if let Some(run) = run {
-                        *tally.runs.entry(run).or_default() += 1;
+                        *self.runs.entry(run).or_default() += 1;
                     }
                 }
                 Err(error) => {
                     let text = format!("state {number}, {state}: {error:#}");
-                    println!("FAILED {text}");
-                    tally.failed.push(text);
+                    println!("{} {text}", self.bad);
+                    self.failed.push(text);
                 }
             }
             if (done + 1).is_multiple_of(100) {
                 println!("{} of {total} states after {:.0} s", done + 1, started.elapsed().as_secs_f64());
             }
         }
-        tally
+        self
     }
 
     fn report(&self, options: &Worker, started: Instant) -> Result<()> {
@@ -317,10 +320,11 @@ impl Tally {
             self.runs,
             started.elapsed().as_secs_f64()
         );
-        println!("{checked} passed, {} failed", self.failed.len());
         let file = |kind: &str| {
             let slice = options.slice.as_ref().map(|slice| format!(".{slice}")).unwrap_or_default();
-            options.results.with_extension(format!("{}{slice}.{kind}", options.seed))
+            let sets = options.every_set.map(|limit| format!(".sets-{limit}")).unwrap_or_default();
+            let lying = if options.lying_disk { ".lying" } else { "" };
+            options.results.with_extension(format!("{}{sets}{lying}{slice}.{kind}", options.seed))
         };
         fs::write(file("failed"), self.failed.join("\n")).context("writing the failures")?;
         fs::write(file("states"), &self.lines).context("writing the states")?;
@@ -329,8 +333,11 @@ impl Tally {
                 !self.failed.is_empty(),
                 "checking states of a disk that lies: all are good, so the checks see nothing"
             );
+            // It is the control that has passed; bad states are what it looks for.
+            println!("1 passed, 0 failed");
             return Ok(());
         }
+        println!("{checked} passed, {} failed", self.failed.len());
         ensure!(self.failed.is_empty(), "checking states of {}: {} are bad", options.fstype, self.failed.len());
         // A log that hardly has states would be a short way to good figures.
         let all = options.slice.is_none() && options.every_set.is_none() && options.states >= ENOUGH_STATES;
