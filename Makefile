@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# The two commands: `make demo` and `make check`. Both install what they need, with sudo if they are not run as root.
+# The two commands: `make demo` and `make check`. Both install what they need but Rust, with sudo if they are not run as
+# root.
 
 PREFIX ?= /usr
 CARGO ?= cargo
@@ -7,7 +8,8 @@ CARGO ?= cargo
 TARGET_DIR ?= target
 DRACUT_DIR = $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/50slipstream
 MAN_DIR = $(DESTDIR)$(PREFIX)/share/man/man8
-SHELL_FILES = .ci/run .ci/install-packages test-vm/guest/vm-test-agent test-vm/guest/kola-machine/rpm $(shell git ls-files '*.sh')
+SHELL_FILES = .ci/run .ci/check-rust .ci/install-packages test-vm/guest/vm-test-agent test-vm/guest/kola-machine/rpm \
+	$(shell git ls-files '*.sh')
 
 # Real disks are made of files with owners and xattrs, in namespaces: as root, with sudo otherwise.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -E env PATH="$$PATH")
@@ -40,6 +42,7 @@ check: deps lint unit servers differential vm
 
 .PHONY: deps
 deps:
+	CARGO="$(CARGO)" .ci/check-rust
 	.ci/install-packages .ci/packages.txt test-vm/host-packages.txt
 
 .PHONY: lint
