@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# The two commands: `make demo` and `make check`. Both install what they need, with sudo if they are not run as root.
+# The two commands: `make demo` and `make check`. Both install what they need but Rust, with sudo if they are not run as
+# root.
 
 PREFIX ?= /usr
 CARGO ?= cargo
@@ -7,7 +8,8 @@ CARGO ?= cargo
 TARGET_DIR ?= target
 DRACUT_DIR = $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/50slipstream
 MAN_DIR = $(DESTDIR)$(PREFIX)/share/man/man8
-SHELL_FILES = .ci/run .ci/install-packages dracut/50slipstream/module-setup.sh $(shell git ls-files '*.sh' 2>/dev/null)
+SHELL_FILES = .ci/run .ci/check-rust .ci/install-packages test-vm/guest/vm-test-agent test-vm/guest/kola-machine/rpm \
+	$(shell git ls-files '*.sh')
 
 # Real disks are made of files with owners and xattrs, in namespaces: as root, with sudo otherwise.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -E env PATH="$$PATH")
@@ -40,12 +42,15 @@ check: deps lint unit servers differential vm
 
 .PHONY: deps
 deps:
+	CARGO="$(CARGO)" .ci/check-rust
 	.ci/install-packages .ci/packages.txt test-vm/host-packages.txt
 
 .PHONY: lint
 lint: all
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@# Where git fails, most of them are missing.
+	@[ $(words $(SHELL_FILES)) -ge 20 ] || { echo 'make lint: git ls-files has not named the scripts' >&2; exit 1; }
 	shellcheck --external-sources $(SHELL_FILES)
 	rm -rf $(TARGET_DIR)/lint && mkdir -p $(TARGET_DIR)/lint/etc/systemd
 	$(MAKE) --no-print-directory install DESTDIR=$(TARGET_DIR)/lint >/dev/null
@@ -91,6 +96,9 @@ kola-on-path:
 # What is too slow for `check`: an hour or more. The figures in docs/reliability.md.
 .PHONY: vm-full
 vm-full: deps vm
+	@# That bad states are found at all: of a disk that ignores flushes.
+	$(TEST_VM) power-cuts --fstype xfs --states 16 --run-every 16 --lying-disk
+	$(TEST_VM) power-cuts --states 0 --every-set 8 --run-every 50
 	$(TEST_VM) power-cuts --states 1000 --run-every 20 --boots 12
 
 # The figures in docs/timing.md.

@@ -168,6 +168,12 @@ impl Machine {
 
     /// Run `slipstream boot` as on a boot with this command line.
     fn boot(&self, cmdline: &str) -> Result<(Output, Option<Value>)> {
+        let output = self.command(cmdline)?.output().context("running slipstream")?;
+        Ok((output, self.status()?))
+    }
+
+    /// `slipstream boot` as on a boot with this command line.
+    fn command(&self, cmdline: &str) -> Result<Command> {
         fs::write(self.path("cmdline"), cmdline)?;
         fs::create_dir_all(self.path("run"))?;
         let at = |option: &str, name: &str| format!("--{option}={}", self.path(name).display());
@@ -185,12 +191,14 @@ impl Machine {
             command.args([option, value]);
         }
         command.envs(self.failpoint.map(|step| ("SLIPSTREAM_FAILPOINT", step)));
-        let output = command.output().context("running slipstream")?;
-        let status = match fs::read_to_string(self.path("run/status.json")) {
-            Ok(text) => Some(serde_json::from_str(&text)?),
-            Err(_) => None,
-        };
-        Ok((output, status))
+        Ok(command)
+    }
+
+    fn status(&self) -> Result<Option<Value>> {
+        match fs::read_to_string(self.path("run/status.json")) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+            Err(_) => Ok(None),
+        }
     }
 
     fn request(&self, more: &str) -> Result<String> {

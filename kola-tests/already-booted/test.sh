@@ -41,7 +41,8 @@ case "${AUTOPKGTEST_REBOOT_MARK:-}" in
   swapped)
     status_is '.outcome == "swapped"'
     # The arguments are for one boot: the node image's entry has none of them.
-    ! grep slipstream.image "$(default_entry)" || fatal "the request is in the entry"
+    entry=$(cat "$(default_entry)")
+    [[ $entry != *slipstream.image* ]] || fatal "the request is in the entry: $entry"
     status_of .node_image.commit >"$BEFORE.commit"
     request_archive
     if ! command -v rpm-ostree; then

@@ -17,7 +17,7 @@ set -xeuo pipefail
 [[ ! -e $STATUS ]] || fatal "there is a status: $(cat "$STATUS")"
 slipstream status || fatal "the command takes a boot without a request for a failure"
 events | jq -e '. == []' || fatal "events: $(events)"
-[[ $(findmnt --noheadings --output FSTYPE --target /usr/lib/modules) != overlay ]] || fatal "modules are mounted"
+! mountpoint --quiet /usr/lib/modules || fatal "modules are mounted"
 # shellcheck disable=SC2010  # the names of kernels
 [[ $(ls /usr/lib/modules) == "$(uname -r)" ]] || fatal "modules of another kernel: $(ls /usr/lib/modules)"
 assert_no_mount_left

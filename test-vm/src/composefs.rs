@@ -22,7 +22,7 @@ const OVERRIDE: &str = "etc/ostree/prepare-root.conf";
 pub fn yes(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let images = Images::build_flavour(images.lab, Flavour::Composefs, images.keep_node_image)?;
     let mut machine = machine(&images, name)?;
-    swap(&images, &mut machine, &["checks/operations.sh"])?;
+    swap(&images, &mut machine, &["checks/operations.sh"], "yes")?;
     report.pass();
     plain_reboot(&images, &mut machine, "yes")?;
     report.pass();
@@ -35,7 +35,7 @@ pub fn maybe(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()>
     let images = Images { node: images.node.clone(), ..own };
     let mut machine = machine(&images, name)?;
     machine.initramfs = Some(with_maybe(&images, &machine)?);
-    swap(&images, &mut machine, &[])?;
+    swap(&images, &mut machine, &[], "no")?;
     report.pass();
     machine.initramfs = None;
     plain_reboot(&images, &mut machine, "no")?;
@@ -51,10 +51,12 @@ fn machine<'a>(images: &Images<'a>, name: &str) -> Result<Machine<'a>> {
     Ok(machine)
 }
 
-/// Boot into the node image, whose root is then composefs: the bootimage's initramfs makes it.
-fn swap(images: &Images<'_>, machine: &mut Machine<'_>, more: &[&str]) -> Result<Boot> {
+/// Boot into the node image, whose root is then composefs: the bootimage's initramfs makes it. `compare`: the image's own
+/// libostree must be able to make it too, for comparison.
+fn swap(images: &Images<'_>, machine: &mut Machine<'_>, more: &[&str], compare: &str) -> Result<Boot> {
     let scripts = [&["checks/userspace.sh", "checks/composefs.sh"], more, &[PRESTAGED]].concat();
-    let boot = machine.boot(&job(images, &scripts, "swapped", &[("FSTYPE", "xfs"), ("COMPOSEFS", "yes")])?)?;
+    let environment = [("FSTYPE", "xfs"), ("COMPOSEFS", "yes"), ("MUST_COMPARE", compare)];
+    let boot = machine.boot(&job(images, &scripts, "swapped", &environment)?)?;
     ensure!(boot.answer.reboot.as_deref() == Some("rebooted"), "the guest did not reboot: {:?}", boot.answer);
     Ok(boot)
 }
@@ -63,7 +65,8 @@ fn swap(images: &Images<'_>, machine: &mut Machine<'_>, more: &[&str]) -> Result
 fn plain_reboot(images: &Images<'_>, machine: &mut Machine<'_>, composefs: &str) -> Result<()> {
     machine.append.clear();
     let scripts = ["checks/composefs.sh", PRESTAGED];
-    let boot = machine.boot(&job(images, &scripts, "rebooted", &[("COMPOSEFS", composefs)])?)?;
+    let environment = [("COMPOSEFS", composefs), ("MUST_COMPARE", composefs)];
+    let boot = machine.boot(&job(images, &scripts, "rebooted", &environment)?)?;
     ensure!(boot.answer.passed, "the guest did not pass: {:?}", boot.answer);
     Ok(())
 }

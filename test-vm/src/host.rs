@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the host must have. Everything else comes from the tools root.
+//! What the host must have, besides the Rust that this was built with. Everything else comes from the tools root.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,6 @@ use anyhow::{Result, bail};
 
 /// Program, its package in Debian, its package in Fedora; as in host-packages.txt.
 const PROGRAMS: &[(&str, &str, &str)] = &[
-    ("cargo", "cargo", "cargo"),
     ("cc", "gcc", "gcc"),
     ("make", "make", "make"),
     ("chattr", "e2fsprogs", "e2fsprogs"),

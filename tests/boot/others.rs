@@ -2,9 +2,9 @@
 //! What others made, what an earlier run has left, and who else is at work.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -101,26 +101,28 @@ pub fn locked(machine: &Machine) -> Result<()> {
         let lock = hold(&machine.path("sysroot").join(file))?;
         let refs = machine.refs()?;
         let (output, status) =
-            machine.boot(&machine.request(&format!("{} slipstream.deadline=1s", machine.source()))?)?;
+            machine.boot(&machine.request(&format!("{} slipstream.deadline=5s", machine.source()))?)?;
         ensure!(outcome(status.as_ref()) == "failed", "{file}: {status:?}, {output:?}");
         let reason = status.map(|status| status["reason"].to_string()).unwrap_or_default();
         ensure!(reason.contains(expected), "{file}: {reason}");
         ensure!(machine.refs()? == refs && machine.options()?.len() == 1, "{file}: something is left");
         drop(lock);
     }
-    // And it goes on when the lock is free.
-    let path = machine.path("sysroot/ostree/lock");
-    let cmdline = machine.request(&machine.source())?;
-    std::thread::scope(|scope| {
-        let lock = hold(&path)?;
-        let boot = scope.spawn(|| machine.boot(&cmdline));
-        std::thread::sleep(Duration::from_millis(500));
-        ensure!(!boot.is_finished() && machine.options()?.len() == 1, "it did not wait");
-        drop(lock);
-        let (output, status) = boot.join().map_err(|_| anyhow::anyhow!("the boot has panicked"))??;
-        ensure!(outcome(status.as_ref()) == "swapped", "{status:?}, {output:?}");
-        Ok(())
-    })
+    // It says that it waits, and goes on when the lock is free.
+    let lock = hold(&machine.path("sysroot/ostree/lock"))?;
+    let mut boot = machine.command(&machine.request(&machine.source())?)?.stderr(Stdio::piped()).spawn()?;
+    let mut said = BufReader::new(boot.stderr.take().context("no stderr")?);
+    let mut line = String::new();
+    while !line.contains("has locked the sysroot: waiting for it") {
+        line.clear();
+        ensure!(said.read_line(&mut line)? > 0, "it does not say that it waits");
+    }
+    ensure!(machine.options()?.len() == 1, "it did not wait");
+    drop(lock);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest)?;
+    ensure!(boot.wait()?.success() && outcome(machine.status()?.as_ref()) == "swapped", "{rest}");
+    Ok(())
 }
 
 fn hold(path: &Path) -> Result<File> {

@@ -101,6 +101,8 @@ pub fn two(_: &Machine) -> Result<()> {
     let (output, status) =
         machine.boot(&machine.request(&format!("slipstream.source=oci:{}", machine.path("big").display()))?)?;
     ensure!(outcome(status.as_ref()) == "failed", "{output:?}");
+    let reason = status.map(|status| status["reason"].to_string()).unwrap_or_default();
+    ensure!(reason.contains("not enough space on the boot partition: about 5 MiB are needed, "), "{reason}");
     ensure!(on_boot(machine)? == ["1.1-bootimage", NEW_KERNEL], "{:?}", on_boot(machine)?);
     Ok(())
 }

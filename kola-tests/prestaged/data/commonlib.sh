@@ -107,3 +107,18 @@ assert_no_mount_left() {
   fi
   ok "no mount is left"
 }
+
+# What the status in file $1 calls a leftover is gone, where the jq expression $2 is true of it. There is some of it.
+assert_gone() {
+  local leftovers kind path
+  leftovers=$(jq -r ".leftovers[] | select($2) | \"\\(.kind) \\(.path)\"" "$1")
+  [[ -n $leftovers ]] || fatal "no leftover with $2 is named: $(cat "$1")"
+  while read -r kind path; do
+    if [[ $kind == mount ]]; then
+      ! mountpoint --quiet "$path" || fatal "left from the swap: mount $path"
+    else
+      [[ ! -e $path && ! -L $path ]] || fatal "left from the swap: $kind $path"
+    fi
+  done <<<"$leftovers"
+  ok "of $(wc -l <<<"$leftovers") leftovers with $2 none is left"
+}

@@ -12,8 +12,12 @@ jq -e '.outcome == "swapped" and (.leftovers | length > 4)' <<<"$SWAPPED" >/dev/
 left=$(find /sysroot/ostree /boot /run -xdev -name '*slipstream*' ! -path '/sysroot/ostree/repo/objects/*' \
   ! -path '/sysroot/ostree/deploy/*/deploy/*')
 [[ -z $left ]] || fatal "left: $left"
-pinned=$(grep -l 'pinned' /sysroot/ostree/deploy/testos/deploy/*.origin) && fatal "pinned: $pinned"
+origins=$(cat /sysroot/ostree/deploy/testos/deploy/*.origin)
+[[ $origins != *pinned* ]] || fatal "pinned: $origins"
 # The refs that stay are those of the image, as the reference importer has them; testos/next is operations.sh's.
-refs=$(ostree refs --repo /sysroot/ostree/repo | grep -Ev '^(ostree/container/(blob|image)/.*|ostree/[01]/[01]/[0-9]+|testos/(bootimage|next))$') &&
+refs=$(ostree refs --repo /sysroot/ostree/repo)
+[[ -n $refs ]] || fatal "there is no ref"
+if grep -Ev '^(ostree/container/(blob|image)/.*|ostree/[01]/[01]/[0-9]+|testos/(bootimage|next))$' <<<"$refs"; then
   fatal "refs: $refs"
+fi
 ok "what was left is gone"

@@ -14,4 +14,4 @@ bash "$here/bootimage.sh"
 if [[ -e $STATUS ]]; then
   status_is '.outcome == "skipped"'
 fi
-[[ $(findmnt --noheadings --output FSTYPE --target /usr/lib/modules) != overlay ]] || fatal "modules are mounted"
+! mountpoint --quiet /usr/lib/modules || fatal "modules are mounted"

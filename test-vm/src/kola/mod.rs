@@ -87,7 +87,10 @@ fn run_group(images: &Images<'_>, group: &[Test]) -> Result<usize> {
         healthy(&boot.answer).with_context(|| format!("looking at boot {boots}"))?;
         match boot.answer.reboot {
             Some(next) => mark = next,
-            None => return Ok(boots),
+            None => {
+                all_passed(group.iter().map(|test| test.name.as_str()), &boot.answer)?;
+                return Ok(boots);
+            }
         }
     }
     bail!("running the test: it has rebooted {MAX_BOOTS} times")
@@ -98,6 +101,15 @@ fn healthy(answer: &Answer) -> Result<()> {
     let state = answer.state.as_deref().unwrap_or("unknown");
     ensure!(state == "running", "the machine is {state}");
     Ok(())
+}
+
+/// Every test has said so itself: that the guest's script came to its end may mean that it ran none.
+fn all_passed<'a>(mut names: impl Iterator<Item = &'a str>, answer: &Answer) -> Result<()> {
+    let passed = |name: &str| answer.facts.iter().any(|fact| *fact == ("kola".to_owned(), format!("{name} passed")));
+    match names.find(|name| !passed(name)) {
+        Some(name) => bail!("reading the guest's answer: it does not say that {name} has passed"),
+        None => Ok(()),
+    }
 }
 
 /// A machine as the header wants it.
@@ -145,4 +157,26 @@ fn injected(lab: &Lab, node: &NodeImage) -> Result<PathBuf> {
         std::fs::remove_dir_all(&stage).context("removing the staging directory")
     })?;
     Ok(dir.join("injected.img"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, all_passed};
+
+    #[test]
+    fn every_test_has_to_say_that_it_passed() {
+        for (label, answer, error) in [
+            ("both", "fact kola a passed\nfact kola b passed\npass\n", None),
+            ("one failed", "fact kola a passed\nfact kola b failed\npass\n", Some("that b has passed")),
+            ("none ran", "pass\n", Some("that a has passed")),
+            ("another name", "fact kola a passed\nfact kola bb passed\npass\n", Some("that b has passed")),
+        ] {
+            let result = all_passed(["a", "b"].into_iter(), &Answer::parse(answer));
+            match (result, error) {
+                (Ok(()), None) => {}
+                (Err(found), Some(error)) => assert!(found.to_string().contains(error), "{label}: {found}"),
+                (result, _) => panic!("{label}: {result:?}"),
+            }
+        }
+    }
 }

@@ -140,10 +140,12 @@ impl Expected {
         side.with_context(|| format!("{commit} is no commit of the bootimage or of the node image"))
     }
 
-    /// What the boot loader would see on a disk that is not mounted yet.
-    pub fn check_loader(&self, disk: &Path, at: &Path) -> Result<()> {
+    /// What the boot loader would see on a disk that is not mounted yet. It is to be checked again with
+    /// [`Self::check_bootable`] on the mounted one, as the initramfs that it loads does mount it.
+    pub fn check_loader(&self, disk: &Path, at: &Path) -> Result<Vec<Bootable>> {
         let sums = [&self.bootimage.sums, &self.node.sums];
-        for bootable in seen_by_loader(disk, at)? {
+        let seen = seen_by_loader(disk, at)?;
+        for bootable in &seen {
             ensure!(
                 sums.contains(&&bootable.sums),
                 "{} or {} is neither the bootimage's nor the node image's",
@@ -151,14 +153,14 @@ impl Expected {
                 bootable.entry.initrd
             );
         }
-        Ok(())
+        Ok(seen)
     }
 
     /// All that must be true of a mounted disk. The deployment that boots by default, below the root.
     pub fn check(&self, system: &System) -> Result<PathBuf> {
         let all = system.bootable()?;
         for bootable in &all {
-            self.check_bootable(system, bootable).with_context(|| format!("checking {}", bootable.entry.options))?;
+            self.check_bootable(system, bootable)?;
         }
         let mut fsck = cmd::words("ostree", ["fsck", "--quiet", "--repo"]);
         cmd::run(fsck.arg(system.repo())).context("checking the repository")?;
@@ -166,7 +168,12 @@ impl Expected {
         system.deployment(&default.entry)
     }
 
-    fn check_bootable(&self, system: &System, bootable: &Bootable) -> Result<()> {
+    /// An entry leads to a whole deployment that its kernel and initramfs belong to.
+    pub fn check_bootable(&self, system: &System, bootable: &Bootable) -> Result<()> {
+        self.check_deployment(system, bootable).with_context(|| format!("checking {}", bootable.entry.options))
+    }
+
+    fn check_deployment(&self, system: &System, bootable: &Bootable) -> Result<()> {
         let path = system.deployment(&bootable.entry)?;
         let side = self.side(&commit_of(&path)?)?;
         ensure!(bootable.sums == side.sums, "kernel or initramfs is not the {}'s", side.name);

@@ -27,6 +27,9 @@ use crate::trees;
 /// For the worker: the states around the marks in the log, however many they are.
 const AROUND_MARKS: usize = 0;
 
+/// The most writes of which every set is a state: 65536 of them for one interval are hours.
+const MAX_SET: usize = 16;
+
 /// record a swap's writes to the disk, and check what a power cut at any moment leaves; exit code 1 if a state is bad
 #[derive(FromArgs)]
 #[argh(subcommand, name = "power-cuts")]
@@ -37,7 +40,10 @@ pub struct PowerCuts {
     /// how many states of each disk; 1000 if not given, 0: none
     #[argh(option, default = "1000")]
     states: usize,
-    /// only these of them, or of the boots if --states is 0, FROM:TO: a long run in pieces
+    /// instead, every set of the writes between two flushes, where these are so many at most (of N writes: 2^N states)
+    #[argh(option)]
+    every_set: Option<usize>,
+    /// only these of them, or of the boots if there are none of them, FROM:TO: a long run in pieces
     #[argh(option)]
     slice: Option<String>,
     /// which states: the same for the same number
@@ -65,17 +71,19 @@ pub fn work(options: &Worker) -> Result<()> {
 /// Check states of each disk, and boot some. True if all are good.
 pub fn run(images: &Images<'_>, options: &PowerCuts) -> Result<bool> {
     ensure!(options.run_every > 0, "reading --run-every: 0 is no distance");
+    ensure!(options.every_set.is_none_or(|limit| limit <= MAX_SET), "reading --every-set: more than {MAX_SET}");
     let mut good = true;
     for fstype in
         ["ext4", "xfs"].into_iter().filter(|name| options.fstype.as_deref().is_none_or(|wanted| wanted == *name))
     {
-        if options.states > 0 {
-            good &= replay(images, options, fstype, options.states)?;
+        let replayed = options.states > 0 || options.every_set.is_some();
+        if replayed {
+            good &= replay(images, options, fstype, false)?;
         }
         if options.boots > 0 {
-            let slice = options.slice.as_deref().filter(|_| options.states == 0);
+            let slice = options.slice.as_deref().filter(|_| !replayed);
             if slice.is_none() {
-                good &= replay(images, options, fstype, AROUND_MARKS)?;
+                good &= replay(images, options, fstype, true)?;
             }
             good &= boots::run(images, fstype, options.boots, slice, options.seed)?;
         }
@@ -83,9 +91,11 @@ pub fn run(images: &Images<'_>, options: &PowerCuts) -> Result<bool> {
     Ok(good)
 }
 
-fn replay(images: &Images<'_>, options: &PowerCuts, fstype: &str, states: usize) -> Result<bool> {
+/// Check the states that are asked for; with `marked`, those around the marks of a recording that has them.
+fn replay(images: &Images<'_>, options: &PowerCuts, fstype: &str, marked: bool) -> Result<bool> {
     let lab = images.lab;
-    let recording = record::recording(images, fstype, states == AROUND_MARKS)?;
+    let recording = record::recording(images, fstype, marked)?;
+    let states = if marked { AROUND_MARKS } else { options.states };
     let dir = lab.logs.join("power-cuts");
     fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
     // The tools root sees the logs, not where this program was built.
@@ -107,6 +117,9 @@ fn replay(images: &Images<'_>, options: &PowerCuts, fstype: &str, states: usize)
     }
     if options.lying_disk {
         command.arg("--lying-disk");
+    }
+    if let Some(limit) = options.every_set.filter(|_| !marked) {
+        command.args(["--every-set", &limit.to_string()]);
     }
     if let Some(slice) = &options.slice {
         command.args(["--slice", slice]);

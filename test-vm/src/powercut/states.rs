@@ -108,6 +108,23 @@ pub fn choose(entries: &[Entry], count: usize, seed: u64) -> Vec<State> {
     chosen.into_iter().collect()
 }
 
+/// Every set of the writes between two flushes, wherever these are at most `limit`. No write is torn.
+pub fn every_set(entries: &[Entry], limit: usize) -> Vec<State> {
+    let mut states = Vec::new();
+    for Interval { start, end } in
+        intervals(entries).into_iter().filter(|interval| interval.end - interval.start <= limit)
+    {
+        for set in 0..1_u64 << (end - start) {
+            let more: Vec<usize> = (start..end).filter(|entry| set >> (entry - start) & 1 == 1).collect();
+            // A set that a disk cannot have is another one with what was written through.
+            if with_written_through(entries, start, more.clone()) == more {
+                states.push(State { durable: start, more, torn: None });
+            }
+        }
+    }
+    states
+}
+
 /// States when the entry `at` had just been asked for: what was flushed; that and all since; and that and some.
 pub fn around(entries: &[Entry], at: usize, seed: u64) -> Vec<State> {
     let start = entries[..at].iter().rposition(|entry| *entry == Entry::Flush).map_or(0, |flush| flush + 1);
@@ -122,7 +139,7 @@ pub fn around(entries: &[Entry], at: usize, seed: u64) -> Vec<State> {
 /// Any state of an interval.
 fn any_of(entries: &[Entry], interval: Interval, random: &mut Random) -> State {
     let all: Vec<usize> = (interval.start..interval.end).collect();
-    let mut more: Vec<usize> = match random.below(8) {
+    let more: Vec<usize> = match random.below(8) {
         // In order, up to some point: a disk without a queue, or a process that was killed.
         0 | 1 => all[..random.below(all.len() + 1)].to_vec(),
         2 => {
@@ -138,16 +155,21 @@ fn any_of(entries: &[Entry], interval: Interval, random: &mut Random) -> State {
             all.iter().copied().filter(|_| random.below(10) < share).collect()
         }
     };
-    // What was written through was on the disk before anything that was asked for after it.
-    let last = more.last().copied().unwrap_or(interval.start);
-    more.extend((interval.start..last).filter(|entry| matches!(entries[*entry], Entry::Write { fua: true, .. })));
-    more.sort_unstable();
-    more.dedup();
+    let more = with_written_through(entries, interval.start, more);
     let torn = match (random.below(3), more.is_empty()) {
         (0, false) => torn(entries, more[random.below(more.len())], random),
         _ => None,
     };
     State { durable: interval.start, more, torn }
+}
+
+/// What was written through was on the disk before anything that was asked for after it.
+fn with_written_through(entries: &[Entry], start: usize, mut more: Vec<usize>) -> Vec<usize> {
+    let last = more.last().copied().unwrap_or(start);
+    more.extend((start..last).filter(|entry| matches!(entries[*entry], Entry::Write { fua: true, .. })));
+    more.sort_unstable();
+    more.dedup();
+    more
 }
 
 fn torn(entries: &[Entry], entry: usize, random: &mut Random) -> Option<(usize, u64)> {
@@ -191,6 +213,17 @@ mod tests {
         }
         assert_eq!(states, choose(&entries, 60, 7), "the seed decides");
         assert_ne!(states, choose(&entries, 60, 8));
+    }
+
+    #[test]
+    fn every_set_of_a_short_interval() {
+        let more = |entries: &str, limit| -> Vec<Vec<usize>> {
+            every_set(&self::entries(entries), limit).into_iter().map(|state| state.more).collect()
+        };
+        assert_eq!(more("wwfwwwf", 2), [vec![], vec![0], vec![1], vec![0, 1]]);
+        assert_eq!(more("wwfwwwf", 3).len(), 4 + 8);
+        // The second is written through: the third is not there without it.
+        assert_eq!(more("wuwf", 3), [vec![], vec![0], vec![1], vec![0, 1], vec![1, 2], vec![0, 1, 2]]);
     }
 
     #[test]

@@ -15,12 +15,18 @@ use argh::FromArgs;
 use super::check::{Expected, Step};
 use super::log::Log;
 use super::pool::{Mount, Pool};
-use super::states::{State, around, choose};
+use super::states::{State, around, choose, every_set};
 use super::system::System;
 use crate::cmd;
 
 /// How often the states around a step are looked at when it happens often.
 const SAME_STEP: usize = 5;
+
+/// Steps of src/failpoint.rs that every recorded boot goes through.
+const MARKED_STEPS: [&str; 7] = ["layer-ref", "merge-commit", "image-ref", "deployment", "default", "swap", "settle"];
+
+/// A log has so many states at least; a short one need not have more.
+const ENOUGH_STATES: usize = 1000;
 
 /// check states of a recorded disk (power-cuts starts it)
 #[derive(FromArgs)]
@@ -47,6 +53,9 @@ pub struct Worker {
     /// how many states; 0: those around the marks in the log
     #[argh(option)]
     states: usize,
+    /// in their place: every set of the writes between two flushes, where these are so many at most
+    #[argh(option)]
+    every_set: Option<usize>,
     /// only these, FROM:TO
     #[argh(option)]
     slice: Option<String>,
@@ -88,6 +97,8 @@ struct Tally {
     runs: BTreeMap<String, usize>,
     failed: Vec<String>,
     lines: String,
+    /// What a bad state is called.
+    bad: &'static str,
 }
 
 /// Check all states; an error if one is bad.
@@ -96,11 +107,13 @@ pub fn run(options: &Worker) -> Result<()> {
     if options.lying_disk {
         log.forget_flushes();
     }
-    let states = match options.states {
-        0 => around_marks(&log, options.seed)?,
-        states => choose(&log.entries, states, options.seed),
+    let states = match (options.every_set, options.states) {
+        (Some(limit), _) => every_set(&log.entries, limit),
+        (None, 0) => around_marks(&log, options.seed)?,
+        (None, states) => choose(&log.entries, states, options.seed),
     };
     let states = slice(states, options.slice.as_deref())?;
+    ensure!(!states.is_empty(), "choosing states: there is none");
     let pool = Pool::new(&options.work)?;
     let base = pool.take(&options.disk, "base.img")?;
     let staging = pool.path("staging");
@@ -135,7 +148,9 @@ fn around_marks(log: &Log, seed: u64) -> Result<Vec<State>> {
         }
     }
     println!("marked steps: {seen:?}");
-    ensure!(!states.is_empty(), "reading the log: no step is marked in it");
+    for step in MARKED_STEPS {
+        ensure!(seen.contains_key(step), "reading the log: step {step} is not marked");
+    }
     Ok(states)
 }
 
@@ -185,7 +200,8 @@ impl Shop<'_> {
             }
             drop(to_count);
             let total = states.len();
-            let counter = scope.spawn(move || Tally::collect(outcomes, total));
+            let tally = Tally { bad: if self.options.lying_disk { "bad" } else { "FAILED" }, ..Tally::default() };
+            let counter = scope.spawn(move || tally.collect(outcomes, total));
             let built = self.build_all(log, base, states, to_check);
             let tally = counter.join().map_err(|_| anyhow!("counting the results: the thread panicked"))?;
             built.map(|()| tally)
@@ -225,8 +241,11 @@ impl Shop<'_> {
 
     fn check(&self, number: usize) -> Result<Seen> {
         let (disk, at) = (self.pool.disk(&format!("{number}.img")), self.pool.path(&format!("at-{number}")));
-        self.expected.check_loader(&disk, &at).context("as the boot loader reads it")?;
+        let seen = self.expected.check_loader(&disk, &at).context("as the boot loader reads it")?;
         let system = System::mount(&disk, &self.options.fstype, &at)?;
+        for bootable in &seen {
+            self.expected.check_bootable(&system, bootable).context("the entry that the boot loader reads")?;
+        }
         let default = self.expected.check(&system)?;
         let step = self.expected.step(&system, &default)?;
         let run = if number.is_multiple_of(self.options.run_every) {
@@ -263,28 +282,28 @@ impl Shop<'_> {
 }
 
 impl Tally {
-    fn collect(outcomes: Receiver<Outcome>, total: usize) -> Self {
-        let (mut tally, started) = (Self::default(), Instant::now());
+    fn collect(mut self, outcomes: Receiver<Outcome>, total: usize) -> Self {
+        let started = Instant::now();
         for (done, Outcome { number, state, result }) in outcomes.into_iter().enumerate() {
             match result {
                 Ok(Seen { step, run }) => {
-                    *tally.steps.entry(step).or_default() += 1;
-                    tally.lines.push_str(&format!("{number}\t{}\t{:?}\n", state.durable, step));
+                    *self.steps.entry(step).or_default() += 1;
+                    self.lines.push_str(&format!("{number}\t{}\t{:?}\n", state.durable, step));
                     if let Some(run) = run {
-                        *tally.runs.entry(run).or_default() += 1;
+                        *self.runs.entry(run).or_default() += 1;
                     }
                 }
                 Err(error) => {
                     let text = format!("state {number}, {state}: {error:#}");
-                    println!("FAILED {text}");
-                    tally.failed.push(text);
+                    println!("{} {text}", self.bad);
+                    self.failed.push(text);
                 }
             }
             if (done + 1).is_multiple_of(100) {
                 println!("{} of {total} states after {:.0} s", done + 1, started.elapsed().as_secs_f64());
             }
         }
-        tally
+        self
     }
 
     fn report(&self, options: &Worker, started: Instant) -> Result<()> {
@@ -301,10 +320,11 @@ impl Tally {
             self.runs,
             started.elapsed().as_secs_f64()
         );
-        println!("{checked} passed, {} failed", self.failed.len());
         let file = |kind: &str| {
             let slice = options.slice.as_ref().map(|slice| format!(".{slice}")).unwrap_or_default();
-            options.results.with_extension(format!("{}{slice}.{kind}", options.seed))
+            let sets = options.every_set.map(|limit| format!(".sets-{limit}")).unwrap_or_default();
+            let lying = if options.lying_disk { ".lying" } else { "" };
+            options.results.with_extension(format!("{}{sets}{lying}{slice}.{kind}", options.seed))
         };
         fs::write(file("failed"), self.failed.join("\n")).context("writing the failures")?;
         fs::write(file("states"), &self.lines).context("writing the states")?;
@@ -313,9 +333,15 @@ impl Tally {
                 !self.failed.is_empty(),
                 "checking states of a disk that lies: all are good, so the checks see nothing"
             );
+            // It is the control that has passed; bad states are what it looks for.
+            println!("1 passed, 0 failed");
             return Ok(());
         }
+        println!("{checked} passed, {} failed", self.failed.len());
         ensure!(self.failed.is_empty(), "checking states of {}: {} are bad", options.fstype, self.failed.len());
+        // A log that hardly has states would be a short way to good figures.
+        let all = options.slice.is_none() && options.every_set.is_none() && options.states >= ENOUGH_STATES;
+        ensure!(!all || checked == options.states, "checking states: {checked} of {} are there", options.states);
         Ok(())
     }
 }
