@@ -26,6 +26,8 @@ const OF_BOOT: [&str; 2] = ["loader", "ostree"];
 
 /// What of the repository we and libostree write to.
 const OF_REPOSITORY: [&str; 4] = ["objects", "refs", "tmp", ".lock"];
+/// What an overlay has in its upper directory, `deploy/STATEROOT/backing/DEPLOYMENT/root-transient/upper`, is below this.
+const BACKING_DEPTH: usize = 6;
 /// The image that libostree makes of a deployment that is mounted with composefs.
 const COMPOSEFS: &str = ".ostree.cfs";
 
@@ -166,16 +168,14 @@ fn is_of_boot(path: &Path) -> bool {
     OF_BOOT.iter().any(|name| top == *name) || top.starts_with("loader.")
 }
 
-/// Whether a path below `/ostree` is a deployment, its origin, or a directory above: what is in a deployment is labelled
-/// by its commit, and `/var` is the machine's.
+/// Whether a path below `/ostree` is a deployment, its origin, a directory above, or one of those that libostree makes for
+/// overlays: what is in a deployment is labelled by its commit, and `/var` is the machine's.
 fn is_of_deployments(path: &Path) -> bool {
     let names: Vec<_> = path.components().map(Component::as_os_str).collect();
-    match names.as_slice() {
-        [top] | [top, _] => *top == "deploy",
-        [top, _, within] | [top, _, within, _] => *top == "deploy" && *within == "deploy",
-        [top, _, within, _, name] => *top == "deploy" && *within == "deploy" && *name == COMPOSEFS,
-        _ => false,
-    }
+    let is = |n: usize, name: &str| names.get(n).is_some_and(|found| *found == name);
+    let deployment = is(2, "deploy") && (names.len() <= 4 || names.len() == 5 && is(4, COMPOSEFS));
+    let backing = is(2, "backing") && names.len() <= BACKING_DEPTH;
+    is(0, "deploy") && (names.len() <= 2 || deployment || backing)
 }
 
 /// Whether a path below `/ostree` is of the repository, and no content object: those have their attributes from their
@@ -237,6 +237,7 @@ mod tests {
             "ostree/repo/extensions/theirs",
             "ostree/bootc/storage",
             "ostree/boot.1.1/os/a",
+            "ostree/deploy/os/backing/a.0/root-transient/upper/etc",
             "ostree/deploy/os/var/lib",
         ] {
             fs::create_dir_all(at(directory)).unwrap();
@@ -288,7 +289,7 @@ mod tests {
         fs::hard_link(at("ostree/repo/objects/00/a.file"), at("boot/ostree/os-a/initrd")).unwrap();
 
         let labeller = Labeller::new(&deployment);
-        assert_eq!((labeller.boot(root.path()).unwrap(), labeller.ostree(root.path()).unwrap()), (7, 8));
+        assert_eq!((labeller.boot(root.path()).unwrap(), labeller.ostree(root.path()).unwrap()), (7, 12));
         assert_eq!(labeller.links(root.path()).unwrap(), 5);
         assert!(labeller.policy.get().is_none(), "the policy is not needed where directories have labels");
         assert_eq!(labeller.etc().unwrap(), 8);
@@ -309,6 +310,8 @@ mod tests {
             ("ostree/bootc/storage/x", None),
             ("ostree/repo/extensions", None),
             ("ostree/repo/extensions/theirs/x", None),
+            ("ostree/deploy/os/backing/a.0/root-transient/upper", Some(root_t)),
+            ("ostree/deploy/os/backing/a.0/root-transient/upper/etc", None),
             ("ostree/deploy/os/var", None),
             ("ostree/deploy/os/var/lib/x", None),
             ("ostree/repo/objects/00", Some(usr)),

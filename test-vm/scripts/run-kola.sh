@@ -21,7 +21,7 @@ status=0
 kola run --platform qemu --workdir "$workdir" --exttest "$out/slipstream" --output-dir "$out/output" \
   --tapfile "$out/tap" ${KOLA_ARGS:-} "$@" || status=$?
 # Not the TAP file: tests that share a machine are there by the machine's name only.
-if ! grep -Eq '"name":"[^"]*ext[.]slipstream[.]' "$out/output/reports/report.json"; then
+if ! grep -Eqs '"name":"[^"]*ext[.]slipstream[.]' "$out/output/reports/report.json"; then
   echo "make kola: kola ran no test of ours" >&2
   exit 1
 fi
