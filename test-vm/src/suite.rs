@@ -86,7 +86,7 @@ const CASES: &[Case] = &[
     Case {
         name: "selinux-enforcing",
         steps: &[
-            "a boot without a request finds every file labelled",
+            "a boot without a request, for what is denied anyway",
             "boots the node image, every file labelled",
             "a plain reboot finds every file labelled",
             "no denial that the boot without a request does not have",

@@ -26,6 +26,11 @@ if grep -E 'Unable to fix SELinux|Failed to .*(SELinux|label)' /run/vm-test.jour
   fatal "systemd could not label something"
 fi
 
+if [[ ${LABELS:-} == any ]]; then
+  ok "what is denied anyway is told"
+  exit
+fi
+
 # A file without a label is unlabeled_t to the kernel. Each file system is searched once, the physical root from its top:
 # what is mounted out of it is on the same device. The disk with the tests has no labels.
 declare -A seen=()
