@@ -15,6 +15,12 @@ assert_no_failed_unit
 # Started by name it would be in a domain that Debian's policy does not let read the journal.
 /lib64/ld-linux-x86-64.so.2 /usr/bin/journalctl --boot --no-hostname --output=cat >/run/vm-test.journal
 [[ -s /run/vm-test.journal ]] || fatal "the journal is empty"
+# No denial in it means something only if denials get there: audit has told that the policy was loaded (MAC_POLICY_LOAD),
+# and the kernel has kept nothing back.
+grep -F 'audit: type=1403 ' /run/vm-test.journal || fatal "audit does not tell that a policy was loaded"
+if grep -E 'kauditd_printk_skb: .*suppressed|audit: (audit_lost=|backlog limit exceeded)' /run/vm-test.journal; then
+  fatal "messages of audit are missing"
+fi
 denied=$(sed -nE 's/.*avc: +denied +\{ ([^}]*) \}.* scontext=[^:]*:[^:]*:([^: ]*).* tcontext=[^:]*:[^:]*:([^: ]*).* tclass=([a-z_0-9]+).*/\2 \3 \4 \1/p' \
   /run/vm-test.journal | sort -u)
 grep -E 'avc: +denied' /run/vm-test.journal || true
