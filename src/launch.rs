@@ -35,12 +35,24 @@ pub fn launch(options: &BootOptions) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
+    forget_status(&options.run_dir)?;
     match attempt(options) {
         Ok(Disk::Answers) => forget_tries(options),
         Ok(Disk::Hangs) => keep_tries(options),
         Err(failure) => return failure.treat(options),
     }
     Ok(())
+}
+
+/// A status that is there was written by this run: the unit may have been started before, in an emergency shell.
+fn forget_status(run_dir: &Path) -> Result<()> {
+    let path = run_dir.join(STATUS_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One that hangs is not touched again: that would stop the boot, which may not need it.
