@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use curl::easy::{Easy2, Handler, WriteError};
@@ -16,6 +16,8 @@ use super::curl_error::{clean, judge};
 use super::head::{Head, HeadParser};
 use super::{Failure, Kind};
 
+/// libcurl's time limit is the time until the deadline, in milliseconds.
+const ROUNDING: Duration = Duration::from_millis(50);
 /// Size of a block, and blocks in a queue: 512 KiB a stream.
 const BLOCK: usize = 64 << 10;
 const QUEUE: usize = 7;
@@ -155,6 +157,9 @@ pub(super) enum Answer {
 
 /// Start the transfer that `easy` is set up for, and wait for the head of its answer.
 pub(super) fn start(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) -> Result<Answer, Failure> {
+    if Instant::now() >= deadline {
+        return Err(Failure::late());
+    }
     let (sender, events) = sync_channel(QUEUE);
     let cancelled = Arc::new(AtomicBool::new(false));
     let sink = easy.get_mut();
@@ -162,7 +167,7 @@ pub(super) fn start(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline
     let pool = pool.clone();
     std::thread::Builder::new()
         .name("http".to_owned())
-        .spawn(move || run(&pool, origin, easy))
+        .spawn(move || run(&pool, origin, easy, deadline))
         .context("starting a thread for a transfer")?;
     let cancel = Cancel(cancelled);
     match wait(&events, deadline)? {
@@ -187,7 +192,7 @@ fn wait(events: &Receiver<Event>, deadline: Instant) -> Result<Event, Failure> {
 }
 
 /// The thread of a transfer.
-fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>) {
+fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) {
     let result = easy.perform();
     let connect = easy.http_connectcode().unwrap_or_default();
     let location = easy.redirect_url().ok().flatten().map(str::to_owned);
@@ -204,6 +209,9 @@ fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>) {
                 Err(Failure::last(format!("HTTP status {} is no answer to this", sink.parser.head.status)))
             }
             Ok(()) => Ok(()),
+            Err(error) if error.is_operation_timedout() && Instant::now() + ROUNDING >= deadline => {
+                Err(Failure::late())
+            }
             Err(error) => Err(judge(&error, connect)),
         };
         // A head alone is worth nothing: with it the transfer would count as one that had begun.
