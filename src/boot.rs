@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::deploy::{self, Deployed, labelled_or_warn};
+use crate::deploy::{self, Deployed};
 use crate::failpoint;
 use crate::import::{
     Imported, OtherKernel, Plan, Purpose, Session, collect_layers, commit_version, ensure_boot_room, forget_images,
     import, kernels, plan,
 };
-use crate::label::Labeller;
+use crate::label::{Labeller, labelled_or_warn};
 use crate::oci::{Digest, ImageReference, host_architecture};
 use crate::ostree::{Deployment, PrepareRoot, Repo, Sysroot};
 use crate::report::{BootimageReport, Leftover, NodeImageReport, Outcome, Status, VERSION, send_event, set_debug};

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use self::loader::{SecondName, foreign_entries, keep_entries};
 use crate::failpoint;
 use crate::import::Imported;
-use crate::label::Labeller;
+use crate::label::{Labeller, labelled_or_warn};
 use crate::oci::ImageReference;
 use crate::ostree::{Deployment, PrepareRoot, Sysroot, prepare_root};
 use crate::request::kargs;
@@ -98,14 +98,6 @@ pub fn deploy(
         log::warn!("keeping the boot loader entries of others: {error:#}");
     }
     Ok(Deployed { path: deployment.path, etc_merged: merge.is_some() })
-}
-
-/// Say what labelling has come to. The deployment is bootable, whatever that was.
-pub fn labelled_or_warn(place: &str, result: Result<usize>) {
-    match result {
-        Ok(labelled) => log::debug!("labelled {labelled} files in /{place}"),
-        Err(error) => log::warn!("{error:#}"),
-    }
 }
 
 /// Remove the deployments that no boot loader entry names, and their kernels: a run that was cut has left them, and their

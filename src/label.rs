@@ -161,6 +161,14 @@ impl Labeller {
     }
 }
 
+/// Say what labelling has come to. The deployment is bootable, whatever that was.
+pub fn labelled_or_warn(place: &str, result: Result<usize>) {
+    match result {
+        Ok(labelled) => log::debug!("labelled {labelled} files in /{place}"),
+        Err(error) => log::warn!("{error:#}"),
+    }
+}
+
 /// Whether a path below `/boot` is libostree's.
 fn is_of_boot(path: &Path) -> bool {
     let Some(top) = path.components().next() else { return false };

@@ -369,8 +369,8 @@ fn wait(mut command: Command, console: &Path, timeout: Duration, hopeless: &[&st
     }
 }
 
-/// Whether a kernel has died while it set itself up. On a busy host emulated processors now and then trip over code that the
-/// kernel patches on another one. What is wrong with the disk is wrong a second time.
+/// Whether a kernel has died while it set itself up. On a busy host an emulated processor was once seen to trip over code that
+/// the kernel patches on another one. What is wrong with the disk is wrong a second time.
 fn is_emulators(console: &str) -> bool {
     console.contains("Kernel panic") && console.lines().any(|line| line.contains("PID: 1 Comm: swapper/"))
 }
