@@ -18,8 +18,12 @@ TEST_VM = $(SUDO) $(TARGET_DIR)/release/test-vm
 .PHONY: all
 all:
 	$(CARGO) build --release --locked --workspace
-	@# What this needs is copied into every initramfs, with all that it needs in turn.
+	@# Every library that the initramfs program needs is copied into every initramfs, with all that it needs in turn.
 	@! readelf --dynamic $(TARGET_DIR)/release/slipstream-initrd | grep -E 'libcurl|libostree'
+	@# Without libcurl's headers the crate curl-sys builds a libcurl of its own, without TLS.
+	@readelf --dynamic $(TARGET_DIR)/release/slipstream | grep -q 'NEEDED.*libcurl\.so' || { \
+		echo 'make: slipstream is not linked with the libcurl of the system. Install its headers' >&2; \
+		echo '(Debian: libcurl4-openssl-dev; Fedora, CentOS Stream: libcurl-devel), then: cargo clean -p curl-sys' >&2; exit 1; }
 
 # Installs into the image that is being built; `add_dracutmodules+=" slipstream "` then puts it into its initramfs.
 .PHONY: install

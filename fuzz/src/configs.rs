@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use slipstream::oci::ImageReference;
-use slipstream::request::files::Files;
-use slipstream::source::containers::HostConfig;
+use contract::files::Files;
+use contract::names::ImageReference;
+use source::containers::HostConfig;
 
 const IMAGE: &str = "quay.io/os/node";
 const DIGEST: &str = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Manifest, index, config, and the name of an image.
 
-use slipstream::oci::{Digest, Document, ImageConfig, ImageLayers, ImageReference, parse_document};
-
-// Private in slipstream; included for its escaping.
-#[allow(dead_code)]
-#[path = "../../src/import/refs.rs"]
-mod refs;
+use contract::names::{Digest, ImageReference};
+use image::oci::{Document, ImageConfig, ImageLayers, parse_document};
+use repo::refs;
 
 /// A manifest or index, and behind a NUL a config.
 pub fn manifest_config(data: &[u8]) {

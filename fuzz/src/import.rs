@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The importer's parsers, which are private in slipstream.
+//! The importer's parsers, and what they write to.
 
 use std::path::PathBuf;
 
-use slipstream::stream::TarReader;
-
-use super::derived::{LayerContext, import_tree};
-use super::mode::RepoMode;
-use super::store::Store;
-use super::writer::Writer;
-use super::{chunk, gvariant};
+use image::stream::TarReader;
+use repo::{ObjectType, gvariant};
+use repo::mode::RepoMode;
+use repo::store::Store;
+use repo::writer::Writer;
+use slipstream::import::layers::chunk;
+use slipstream::import::layers::derived::{LayerContext, import_tree};
 
 /// Most bytes that an input may write: what it unpacks to, and its metadata.
 const ROOM: u64 = 16 << 20;
@@ -46,7 +46,7 @@ pub fn derived(data: &[u8]) {
         let context = LayerContext { policy: None, any_top_level: kind % 2 == 1 };
         if let Ok(root) = import_tree(&writer, &mut TarReader::new(tar), &context) {
             let (tree, _) = root.write(&writer).expect("the tree can be written");
-            let bytes = store.load_metadata(crate::ostree::ObjectType::DirTree, &tree).expect("and read");
+            let bytes = store.load_metadata(ObjectType::DirTree, &tree).expect("and read");
             gvariant::parse_dirtree(&bytes).expect("what was written can be parsed");
         }
     });

@@ -3,8 +3,9 @@
 
 use std::io::{Read, copy, sink};
 
-use slipstream::oci::{Descriptor, Digest, Layer};
-use slipstream::stream::{LayerStream, Skip, TarReader};
+use contract::names::Digest;
+use image::oci::{Descriptor, Layer};
+use image::stream::{LayerStream, Skip, TarReader};
 
 /// Most entries to read: a tar of empty ones is 512 bytes each.
 const ENTRIES: usize = 4096;

@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What people write: kernel arguments, keyfiles, the boot link, Ignition configs and MachineConfigs.
 
-use slipstream::request::files::MAX_FILE;
-use slipstream::request::ignition::Ignition;
-use slipstream::request::kargs as command_line;
-use slipstream::request::mco::{MACHINE_CONFIG, MachineConfig, Node, decide};
-use slipstream::root::swap::BootLink;
-use slipstream::source::SourceSpec;
-
-/// What `kargs.rs` expects beside it.
-const KARG_PREFIX: &str = slipstream::request::KARG_PREFIX;
-
-// Private in slipstream.
-#[allow(dead_code)]
-#[path = "../../src/request/kargs.rs"]
-mod kargs_source;
-#[path = "../../src/request/keyfile.rs"]
-mod keyfile_source;
+use contract::boot_link::BootLink;
+use contract::files::MAX_FILE;
+use contract::names::SourceSpec;
+use contract::request::ignition::Ignition;
+use contract::request::{kargs as command_line, keyfile as keyfile_source};
+use contract::request::mco::{MACHINE_CONFIG, MachineConfig, Node, decide};
 
 /// A kernel command line.
 pub fn kargs(data: &[u8]) {
@@ -29,7 +19,7 @@ pub fn kargs(data: &[u8]) {
         assert_eq!(command_line::split(&joined).collect::<Vec<_>>(), arguments);
     }
     drop(command_line::value(text, "ostree"));
-    for (key, value) in kargs_source::requested(text).unwrap_or_default() {
+    for (key, value) in command_line::requested(text).unwrap_or_default() {
         assert!(!key.contains('='), "{key:?} has a value in it");
         if key == "source" {
             source(&value);

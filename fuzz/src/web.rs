@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What servers say.
 
-use slipstream::source::http::Url;
-
-// Private in slipstream.
-#[allow(dead_code)]
-#[path = "../../src/source/registry/challenge.rs"]
-mod challenge;
+use contract::names::Url;
+use source::registry::challenge;
 
 /// A value of WWW-Authenticate, or of Location.
 pub fn web(data: &[u8]) {

@@ -7,12 +7,12 @@ use std::ptr::null_mut;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use contract::names::Digest;
 use ostree_sys as sys;
+use repo::lock::{LOCK_TIME, wait_for_lock};
 
-use super::raw::{Object, c_string, checked, copied, file, owned};
-use super::repo::Repo;
-use crate::lock::{LOCK_TIME, wait_for_lock};
-use crate::oci::Digest;
+use crate::raw::{Object, c_string, checked, copied, file, owned};
+use crate::repository::Repo;
 
 /// Group and key of the origin that rpm-ostree, bootc and the MCO read.
 const ORIGIN_GROUP: &std::ffi::CStr = c"origin";

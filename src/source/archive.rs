@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use contract::names::Digest;
+use image::stream::{Kind, Skip, TarReader};
 use rustix::fs::{Mode, OFlags, open};
 
-use super::Source;
-use super::layout::{MARKER, check_marker};
-use crate::oci::Digest;
-use crate::stream::{Kind, Skip, TarReader};
+use crate::Source;
+use crate::layout::{MARKER, check_marker};
 
 /// Most blobs in an archive: the layers of several images.
 const MAX_BLOBS: usize = 16 << 10;

@@ -7,11 +7,11 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use contract::names::Digest;
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use serde_json::Value;
 
-use super::Source;
-use crate::oci::Digest;
+use crate::Source;
 
 /// The marker file of a layout, and the only version there is.
 pub(super) const MARKER: &str = "oci-layout";

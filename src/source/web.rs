@@ -2,10 +2,11 @@
 //! An OCI image layout behind a web server: plain files below a URL.
 
 use anyhow::{Context, Result, anyhow};
+use contract::names::Url;
 
-use super::Surroundings;
-use super::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Tls, Url, Want};
-use super::layout::{MARKER, check_marker};
+use crate::Surroundings;
+use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Tls, Want};
+use crate::layout::{MARKER, check_marker};
 
 /// The source that a layout at a URL is. Nothing is sent yet.
 pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Fetcher> {

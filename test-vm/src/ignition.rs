@@ -58,7 +58,7 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
 /// the address of a mirror that is to be asked first.
 pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &str) -> Result<String> {
     let address = registry.address();
-    let path = lab.source.join("tests/mco/machine-configs/worker.json");
+    let path = lab.source.join("src/slipstream/tests/mco/machine-configs/worker.json");
     let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut machine: Value = serde_json::from_slice(&text).with_context(|| format!("parsing {}", path.display()))?;
     machine["spec"]["osImageURL"] = image.into();

@@ -190,11 +190,17 @@ pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
     installed(lab, &lab.source.join("target"))
 }
 
-/// The same with named steps that are marked on the disk (`src/failpoint.rs`).
+/// The same with named steps that are marked on the disk (`src/contract/failpoint.rs`).
 pub fn slipstream_with_failpoints(lab: &Lab) -> Result<PathBuf> {
     let target = lab.source.join("target/failpoints");
-    let mut cargo = cmd::words("cargo", ["build", "--release", "--locked", "--package", "slipstream", "--bins"]);
-    cargo.args(["--features", "failpoints", "--target-dir"]).arg(&target).current_dir(&lab.source);
+    let mut cargo = cmd::words(
+        "cargo",
+        ["build", "--release", "--locked", "--package", "slipstream", "--package", "slipstream-initrd"],
+    );
+    cargo
+        .args(["--features", "slipstream/failpoints,slipstream-initrd/failpoints", "--target-dir"])
+        .arg(&target)
+        .current_dir(&lab.source);
     cmd::run(&mut cargo).context("building slipstream with failpoints")?;
     installed(lab, &target)
 }

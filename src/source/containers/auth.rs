@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result};
+use contract::base64;
+use contract::files::Files;
+use contract::shape;
+use contract::shape::Shape;
 use serde_json::Value;
 
-use super::Secret;
-use crate::oci::shape::{self, Shape};
-use crate::request::base64;
-use crate::request::files::Files;
+use crate::containers::Secret;
 
 /// Where credentials may be; the first file that has some for a place wins. First what the MCO and the kubelet pull
 /// with, then what ostree's own container code reads. We create none of them: see docs/boot-flow.md on /run/ostree.
@@ -166,8 +167,8 @@ fn canonical(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::root;
     use super::*;
+    use crate::containers::tests::root;
 
     /// `name` becomes the password, so that a test sees which entry was used.
     fn file(entries: &[&str]) -> String {

@@ -5,9 +5,9 @@
 //! looks.
 
 use anyhow::{Context, Result, bail, ensure};
+use contract::files::Files;
 
-use super::Secret;
-use crate::request::files::Files;
+use crate::containers::Secret;
 
 /// The first directory that has the host counts, as in containers/image.
 const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
@@ -87,8 +87,8 @@ pub(super) fn anchors(files: &dyn Files) -> Result<Vec<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::root;
     use super::*;
+    use crate::containers::tests::root;
 
     #[test]
     fn certificates_of_hosts() {

@@ -7,7 +7,7 @@
 
 mod auth;
 mod certs;
-mod policy;
+mod policy_json;
 mod proxy;
 mod registries;
 
@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
-pub use super::http::{Proxy, Secret};
-use crate::oci::ImageReference;
-use crate::request::files::Files;
+pub use crate::http::{Proxy, Secret};
 pub use auth::Credentials;
 pub use certs::Certs;
+use contract::files::Files;
+use contract::names::ImageReference;
 
 /// Where a repository may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl HostConfig {
 
     /// Refuse an image whose policy asks for more than its digest.
     pub fn check_policy(&self, image: &ImageReference) -> Result<()> {
-        policy::check(self.files.as_ref(), image)
+        policy_json::check(self.files.as_ref(), image)
     }
 
     /// Where to look for an image, in this order: mirrors first, the place that it names last.
@@ -96,8 +96,9 @@ fn read_text(files: &dyn Files, path: &str) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
+    use contract::files::RootFiles;
+
     use super::*;
-    use crate::request::files::RootFiles;
 
     const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 

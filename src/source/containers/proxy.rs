@@ -2,9 +2,9 @@
 //! The proxies of the machine. The process's own environment says nothing: systemd starts us without one.
 
 use anyhow::{Context, Result, ensure};
+use contract::files::Files;
 
-use super::{Proxy, read_text};
-use crate::request::files::Files;
+use crate::containers::{Proxy, read_text};
 
 /// Where the MCO writes the cluster's proxies; CRI-O, the kubelet and rpm-ostree read it as a systemd EnvironmentFile.
 const PATH: &str = "/etc/mco/proxy.env";

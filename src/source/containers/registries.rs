@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use contract::files::Files;
+use contract::names::ImageReference;
 use toml_span::Value;
 use toml_span::value::Table;
 
-use super::{Endpoint, read_text};
-use crate::oci::ImageReference;
-use crate::request::files::Files;
+use crate::containers::{Endpoint, read_text};
 
 /// The file, and the directory whose files are put over it.
 const CONFIG: &str = "/etc/containers/registries.conf";
@@ -213,5 +213,4 @@ fn tables<'a, 'de>(table: &'a Table<'de>, name: &str) -> Result<Vec<&'a Table<'d
 }
 
 #[cfg(test)]
-#[path = "registries_tests.rs"]
 mod tests;

@@ -107,5 +107,4 @@ pub(super) fn seed() -> u64 {
 }
 
 #[cfg(test)]
-#[path = "backoff_tests.rs"]
 mod tests;

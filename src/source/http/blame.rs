@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::oci::Digest;
+use contract::names::Digest;
 
 /// Wrong deliveries of a blob after which a place is not asked for it any more.
 const MAX_WRONG: u32 = 2;

@@ -7,12 +7,13 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use contract::names::{Scheme, Url};
 use curl::easy::{Easy2, HttpVersion, List};
 
-use super::curl_error::clean;
-use super::proxy::without_password;
-use super::transfer::{Answer, Pool, Response, Sink, explain, start};
-use super::{Failure, Kind, Limits, Proxy, Scheme, Secret, Tls, Url};
+use crate::http::curl_error::clean;
+use crate::http::proxy::without_password;
+use crate::http::transfer::{Answer, Pool, Response, Sink, explain, start};
+use crate::http::{Failure, Kind, Limits, Proxy, Secret, Tls};
 
 /// Most redirects. Registries need one, or two with a mirror in front.
 const MAX_REDIRECTS: u32 = 5;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What libcurl's errors mean.
 
-use super::clock::now_text;
-use super::{Failure, Kind};
+use crate::http::clock::now_text;
+use crate::http::{Failure, Kind};
 
 /// What OpenSSL says when the other side does not like what we are or speak: it will not like it the next time either.
 const REFUSALS: [&str; 6] =

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
-use super::backoff::{GiveUp, Trouble, seed};
-use super::fetch::{Shared, Want};
-use super::{Backoff, Failure, Kind, Response};
+use crate::http::backoff::{GiveUp, Trouble, seed};
+use crate::http::fetch::{Shared, Want};
+use crate::http::{Backoff, Failure, Kind, Response};
 
 /// Failures in a row at one place after which the next one is asked, if there is one.
 const TRIES_AT_A_PLACE: u32 = 3;

@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
+use contract::names::Digest;
 
-use super::blame::Blame;
-use super::download::Download;
-use super::{Failure, Limits, Response};
-use crate::oci::Digest;
-use crate::source::Source;
+use crate::Source;
+use crate::http::blame::Blame;
+use crate::http::download::Download;
+use crate::http::{Failure, Limits, Response};
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::clock::parse_retry_after;
+use crate::http::clock::parse_retry_after;
 
 /// Most lines and bytes of all heads of one answer: those of proxies and of interim answers count, too. Registries send
 /// about 20 lines and 2 KiB.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::RetryPolicy;
+use crate::http::RetryPolicy;
 
 /// Patience with servers. All of it ends at the deadline of the request.
 #[derive(Clone, Copy, Debug)]

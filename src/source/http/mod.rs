@@ -19,7 +19,6 @@ mod proxy;
 mod secret;
 mod tls;
 mod transfer;
-mod url;
 
 use backoff::Backoff;
 pub use backoff::RetryPolicy;
@@ -31,4 +30,3 @@ pub use proxy::Proxy;
 pub use secret::Secret;
 pub use tls::Tls;
 pub use transfer::Response;
-pub use url::{Scheme, Url};

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Scheme, Url};
+use contract::names::{Scheme, Url};
 
 /// What HTTP_PROXY, HTTPS_PROXY and NO_PROXY say.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use curl::easy::Easy2;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::Secret;
-use super::transfer::Sink;
+use crate::http::Secret;
+use crate::http::transfer::Sink;
 
 /// The system's CA certificates: Fedora and RHEL, Debian, older Fedora. The first one that is there counts.
 const SYSTEM_BUNDLES: [&str; 3] = [

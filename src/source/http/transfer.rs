@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use curl::easy::{Easy2, Handler, WriteError};
 
-use super::curl_error::{clean, judge};
-use super::head::{Head, HeadParser};
-use super::{Failure, Kind};
+use crate::http::curl_error::{clean, judge};
+use crate::http::head::{Head, HeadParser};
+use crate::http::{Failure, Kind};
 
 /// libcurl's time limit is the time until the deadline, in milliseconds.
 const ROUNDING: Duration = Duration::from_millis(50);

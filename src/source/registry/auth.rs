@@ -4,12 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use contract::base64;
+use contract::names::{Scheme, Url};
 use serde_json::Value;
 
-use super::challenge::{Challenge, parse};
-use crate::request::base64;
-use crate::source::containers::Credentials;
-use crate::source::http::{Client, Failure, Kind, Request, Scheme, Secret, Tls, Url};
+use crate::containers::Credentials;
+use crate::http::{Client, Failure, Kind, Request, Secret, Tls};
+use crate::registry::challenge::{Challenge, parse};
 
 /// Largest answer of a token server, in bytes.
 const MAX_TOKEN: usize = 1 << 20;

@@ -9,22 +9,22 @@ const MAX_PARAMETERS: usize = 16;
 
 /// One way to authenticate.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Challenge {
+pub struct Challenge {
     /// `bearer`, `basic`, …, in lower case.
-    pub(super) scheme: String,
+    pub scheme: String,
     parameters: BTreeMap<String, String>,
 }
 
 impl Challenge {
     /// A parameter that is there and not empty.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+    pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 
 /// Take one value of the header apart. What makes no sense is left out: a registry is asked for what it wants, and if
 /// that is nonsense, the next answer is 401 again.
-pub(super) fn parse(header: &str) -> Vec<Challenge> {
+pub fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = header;
     loop {

@@ -6,15 +6,16 @@
 //! answers is believed; then without TLS, as containers/image does it.
 
 mod auth;
-mod challenge;
+pub mod challenge;
 
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use contract::names::{Scheme, Url};
 
-use super::Surroundings;
-use super::containers::{Credentials, Endpoint, HostConfig};
-use super::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Scheme, Secret, Tls, Url, Want};
+use crate::Surroundings;
+use crate::containers::{Credentials, Endpoint, HostConfig};
+use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Secret, Tls, Want};
 use auth::{Authorization, Wanted};
 
 /// What a pull understands.

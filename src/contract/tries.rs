@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `on-failure=reboot`: what was tried on earlier boots.
+//!
+//! A reboot of the initramfs leaves nothing but the disk, so the tries are in a file there, beside ostree's own
+//! directories: libostree looks only at names in `/ostree` that it knows. The file is what keeps the machine from
+//! rebooting for ever. Therefore nothing is rebooted before it is on the disk, and a file that cannot be understood
+//! means that there were enough tries.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::OFlags;
+use serde_json::{Value, json};
+
+use crate::handoff::Try;
+use crate::names::Digest;
+use crate::writable::WritableRoot;
+
+/// The file, relative to the physical root. `slipstream.service` looks for it as well.
+pub const TRIES_FILE: &str = "ostree/slipstream-tries";
+/// What it is written to first. A power cut may leave it.
+const TEMPORARY: &str = "ostree/.slipstream-tries.new";
+/// How often a request is tried: each try but the last ends with a reboot.
+pub const MAX_TRIES: usize = 3;
+/// Reboots in a row, whatever was asked for at each: a request that changes with every boot must not make a loop.
+const MAX_REBOOTS: usize = 6;
+/// Longest reason that is kept, in bytes.
+const MAX_REASON: usize = 500;
+/// Largest file: more than six reasons take, even if JSON escapes every byte of them.
+const MAX_FILE: u64 = 32 << 10;
+/// Version of the file.
+const VERSION: u64 = 1;
+
+/// The tries before this boot, the first one first.
+pub fn earlier(physical_root: &Path) -> Result<Vec<Try>> {
+    let path = physical_root.join(TRIES_FILE);
+    let reading = || format!("reading {}", path.display());
+    // Neither a link is followed nor a pipe waited for.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(reading),
+    };
+    ensure!(file.metadata().with_context(reading)?.is_file(), "{} is not a regular file", path.display());
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text).with_context(reading)?;
+    ensure!(text.len() as u64 <= MAX_FILE, "{} is larger than {MAX_FILE} bytes", path.display());
+    parse(&text).with_context(|| format!("{} is not one of ours", path.display()))
+}
+
+/// The same for the account, which does without them if they cannot be read.
+pub fn told(physical_root: &Path) -> Vec<Try> {
+    earlier(physical_root).unwrap_or_else(|error| {
+        log::debug!("{error:#}");
+        Vec::new()
+    })
+}
+
+fn parse(text: &str) -> Result<Vec<Try>> {
+    let value: Value = serde_json::from_str(text).context("parsing it")?;
+    let version = value["version"].as_u64().unwrap_or_default();
+    ensure!(version == VERSION, "it has version {version}, not {VERSION}");
+    let tries = value["tries"].as_array().context("it has no tries")?;
+    ensure!(tries.len() <= MAX_REBOOTS, "it has {} tries, more than {MAX_REBOOTS}", tries.len());
+    let read = |entry: &Value| {
+        let field = |name: &str| entry[name].as_str().with_context(|| format!("a try has no {name}"));
+        let reason: String = field("reason")?.replace(char::is_control, "?");
+        Ok(Try { request: Digest::from_hex(field("request")?)?, reason: cut(&reason).to_owned() })
+    };
+    tries.iter().map(read).collect()
+}
+
+/// Which try of `request` this is, if a reboot and another one may follow.
+fn next(tries: &[Try], request: Digest) -> Option<usize> {
+    let this = tries.iter().filter(|earlier| earlier.request == request).count() + 1;
+    (this < MAX_TRIES && tries.len() < MAX_REBOOTS).then_some(this)
+}
+
+/// Whether there is to be another try of `request` if this one fails.
+pub fn has_another(physical_root: &Path, request: Digest) -> bool {
+    earlier(physical_root).is_ok_and(|tries| next(&tries, request).is_some())
+}
+
+/// Write down that `request` has failed, and return which try of it this was. `None` if there were enough: then nothing is
+/// written, and the boot has to go on. What is written is on the disk when this returns.
+pub fn record(physical_root: &Path, request: Digest, reason: &str) -> Result<Option<usize>> {
+    let mut tries = earlier(physical_root)?;
+    let Some(this) = next(&tries, request) else { return Ok(None) };
+    tries.push(Try { request, reason: cut(reason).to_owned() });
+    let tries: Vec<Value> =
+        tries.iter().map(|entry| json!({"request": entry.request.hex(), "reason": entry.reason})).collect();
+    let text = json!({"version": VERSION, "tries": tries}).to_string();
+    let _writable = WritableRoot::ensure(physical_root)?;
+    replace(physical_root, &text).context("writing down this try")?;
+    Ok(Some(this))
+}
+
+fn replace(physical_root: &Path, text: &str) -> Result<()> {
+    let temporary = physical_root.join(TEMPORARY);
+    remove(&temporary)?;
+    let context = || format!("writing {}", temporary.display());
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).with_context(context)?;
+    file.write_all(text.as_bytes()).with_context(context)?;
+    file.sync_all().with_context(context)?;
+    let path = physical_root.join(TRIES_FILE);
+    fs::rename(&temporary, &path).with_context(|| format!("renaming to {}", path.display()))?;
+    sync_directory(&path)
+}
+
+/// Remove what [`record`] has written, if there is any.
+pub fn forget(physical_root: &Path) -> Result<()> {
+    let paths = [TRIES_FILE, TEMPORARY].map(|name| physical_root.join(name));
+    // The disk is not touched for nothing.
+    if paths.iter().all(|path| path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)) {
+        return Ok(());
+    }
+    let _writable = WritableRoot::ensure(physical_root)?;
+    for path in &paths {
+        remove(path)?;
+    }
+    sync_directory(&paths[0])
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    let directory = path.parent().context("a path without a directory")?;
+    let synced = File::open(directory).and_then(|file| file.sync_all());
+    synced.with_context(|| format!("syncing {}", directory.display()))
+}
+
+/// The start of a text.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_REASON);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn root() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("ostree")).unwrap();
+        root
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        let entries = fs::read_dir(root.join("ostree")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_third_try_is_the_last() {
+        let root = root();
+        let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        assert!(has_another(root.path(), one));
+        assert_eq!(record(root.path(), one, "no network").unwrap(), Some(1));
+        let mode = fs::metadata(root.path().join(TRIES_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert_eq!(record(root.path(), one, &"é".repeat(400)).unwrap(), Some(2));
+        let tries = earlier(root.path()).unwrap();
+        assert_eq!(tries[0], Try { request: one, reason: "no network".to_owned() });
+        assert_eq!((tries.len(), tries[1].reason.as_str()), (2, "é".repeat(250).as_str()));
+        for _ in 0..2 {
+            assert!(!has_another(root.path(), one));
+            assert_eq!(record(root.path(), one, "x").unwrap(), None);
+            assert_eq!(earlier(root.path()).unwrap(), tries, "the last try is not written down");
+        }
+        // Another request has tries of its own.
+        assert_eq!(record(root.path(), other, "x").unwrap(), Some(1));
+        assert_eq!(names(root.path()), ["slipstream-tries"]);
+        forget(root.path()).unwrap();
+        assert_eq!(names(root.path()), [""; 0]);
+        assert_eq!(record(root.path(), one, "x").unwrap(), Some(1));
+    }
+
+    #[test]
+    fn requests_that_change_make_no_loop() {
+        let root = root();
+        let reboots = (0..100u8).take_while(|n| record(root.path(), Digest::of(&[*n]), "x").unwrap().is_some()).count();
+        assert_eq!(reboots, MAX_REBOOTS);
+    }
+
+    #[test]
+    fn control_characters_fill_no_file_beyond_the_limit() {
+        let root = root();
+        for n in 0..MAX_REBOOTS {
+            let request = Digest::of(&[u8::try_from(n).unwrap()]);
+            assert_eq!(record(root.path(), request, &"\u{1}".repeat(2000)).unwrap(), Some(1), "{n}");
+        }
+        assert!(earlier(root.path()).unwrap().iter().all(|entry| entry.reason == "?".repeat(MAX_REASON)));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_enough() {
+        let digest = Digest::of(b"one").hex();
+        let entry = format!(r#"{{"request": "{digest}", "reason": "x"}}"#);
+        let list = |count: usize| format!(r#"{{"version": 1, "tries": [{}]}}"#, vec![entry.as_str(); count].join(","));
+        for (label, text, expected) in [
+            ("empty", String::new(), "parsing it"),
+            ("no JSON", "1\n".repeat(10), "parsing it"),
+            ("a number", "1".to_owned(), "it has version 0, not 1"),
+            ("version", r#"{"version": 2, "tries": []}"#.to_owned(), "it has version 2, not 1"),
+            ("no list", r#"{"version": 1, "tries": {}}"#.to_owned(), "it has no tries"),
+            ("no request", r#"{"version": 1, "tries": [{"reason": "x"}]}"#.to_owned(), "a try has no request"),
+            ("no reason", list(1).replace("reason", "season"), "a try has no reason"),
+            ("no digest", list(1).replace(&digest, "abc"), "has 3 hex digits instead of 64"),
+            ("too many", list(7), "it has 7 tries, more than 6"),
+            ("too large", list(1) + &" ".repeat(32 << 10), "is larger than 32768 bytes"),
+        ] {
+            let root = root();
+            fs::write(root.path().join(TRIES_FILE), &text).unwrap();
+            let error = record(root.path(), Digest::of(b"one"), "x").unwrap_err();
+            assert!(format!("{error:#}").contains(expected), "{label}: {error:#}");
+            assert_eq!(fs::read_to_string(root.path().join(TRIES_FILE)).unwrap(), text, "{label}: it was changed");
+            forget(root.path()).unwrap();
+            assert_eq!(names(root.path()), [""; 0], "{label}");
+        }
+    }
+
+    #[test]
+    fn neither_links_nor_pipes_are_followed() {
+        for (label, make) in [
+            ("link", (|path| symlink("/etc/passwd", path).unwrap()) as fn(&Path)),
+            ("dangling link", |path| symlink("/nonexistent", path).unwrap()),
+            ("pipe", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap()),
+            ("directory", |path| fs::create_dir(path).unwrap()),
+        ] {
+            for name in [TRIES_FILE, TEMPORARY] {
+                let root = root();
+                make(&root.path().join(name));
+                let result = record(root.path(), Digest::of(b"one"), "x");
+                match (label, name) {
+                    ("directory", _) | (_, TRIES_FILE) => assert!(result.is_err(), "{label} at {name}"),
+                    _ => assert_eq!(result.unwrap(), Some(1), "{label} at {name}"),
+                }
+                assert_eq!(forget(root.path()).is_ok(), label != "directory", "{label} at {name}");
+            }
+        }
+    }
+}

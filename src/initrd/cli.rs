@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Commands of the program in the initramfs. They have no options: the units call them.
+
+use std::path::Path;
+
+use anyhow::Result;
+use argh::FromArgs;
+use contract::RUN_DIR;
+use contract::handoff::describe;
+use contract::place::Place;
+use contract::request::ignition::IGNITION_JSON;
+
+use crate::launch::{announce_reboot, launch};
+use crate::settle::{SettleOptions, settle};
+
+/// The part of slipstream that is in the initramfs.
+#[derive(FromArgs, Debug)]
+pub struct Initrd {
+    #[argh(subcommand)]
+    command: InitrdCommand,
+}
+
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+enum InitrdCommand {
+    Enter(EnterCommand),
+    Settle(SettleCommand),
+    Emergency(EmergencyCommand),
+    Reboot(RebootCommand),
+}
+
+/// Read the request; if there is one, run `slipstream boot` in the bootimage's deployment.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "enter")]
+struct EnterCommand {}
+
+/// After ostree-prepare-root: bring the running kernel's modules into the new root.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "settle")]
+struct SettleCommand {}
+
+/// Say why the boot stops, and fail.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "emergency")]
+struct EmergencyCommand {}
+
+/// Say why the boot starts again; slipstream-reboot.service then reboots.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "reboot")]
+struct RebootCommand {}
+
+impl Initrd {
+    /// Run the command.
+    pub fn run(self) -> Result<()> {
+        let defaults = Place {
+            sysroot: "/sysroot".into(),
+            cmdline: "/proc/cmdline".into(),
+            run_dir: RUN_DIR.into(),
+            root: "/".into(),
+            ignition: IGNITION_JSON.into(),
+        };
+        match self.command {
+            InitrdCommand::Enter(_) => launch(&defaults),
+            InitrdCommand::Settle(_) => settle(&SettleOptions::default()),
+            InitrdCommand::Emergency(_) => {
+                anyhow::bail!("{}", describe(Path::new(RUN_DIR))?.lines().next().unwrap_or_default())
+            }
+            InitrdCommand::Reboot(_) => announce_reboot(&defaults),
+        }
+    }
+}

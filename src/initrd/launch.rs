@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The part of a boot that is in the initramfs: run [`boot`](slipstream::boot) in the bootimage's deployment, watch the clock,
+//! and treat a failure as the request says.
+//!
+//! Whatever happens to `boot`, a status file is left and the boot goes on, unless the request says otherwise.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Error, Result, anyhow};
+use contract::handoff::{Leftover, Outcome, STATUS_FILE, Status, append_leftover, read_status, send_event};
+use contract::place::{Place, how_mounted, read_request};
+use contract::request::ignition::Ignition;
+use contract::request::{OnFailure, Request, Settings};
+use contract::tries;
+use contract::tries::{MAX_TRIES, TRIES_FILE};
+
+use crate::enter::{StillRunning, run_in_bootimage};
+
+/// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
+const LIVE: &str = "/run/ostree-live";
+/// In the run directory: stop in the emergency shell (`slipstream-emergency.service` looks for it).
+const EMERGENCY: &str = "emergency";
+/// In the run directory: reboot (`slipstream-reboot.service` looks for it). It holds what to say about it.
+const REBOOT: &str = "reboot";
+/// Exit code of `boot` when it has failed, reported it, and left the bootimage as it was.
+const FAILED: i32 = 1;
+
+/// Run in the initramfs. A failure to boot the node image is reported and is no error here: a unit that fails would be
+/// started again by the next target that wants it.
+pub fn launch(options: &Place) -> Result<()> {
+    if Path::new(LIVE).exists() {
+        log::info!("live system: nothing to do");
+        return Ok(());
+    }
+    fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
+    forget_status(&options.run_dir)?;
+    match attempt(options) {
+        Ok(Disk::Answers) => forget_tries(options),
+        Ok(Disk::Hangs) => keep_tries(options),
+        Err(failure) => return failure.treat(options),
+    }
+    Ok(())
+}
+
+/// A status that is there was written by this run: the unit may have been started before, in an emergency shell.
+fn forget_status(run_dir: &Path) -> Result<()> {
+    let path = run_dir.join(STATUS_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One that hangs is not touched again: that would stop the boot, which may not need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disk {
+    Answers,
+    Hangs,
+}
+
+/// A request that came to nothing.
+struct Failure {
+    settings: Settings,
+    /// Missing if it cannot be understood.
+    request: Option<Request>,
+    /// Missing if the importer has said it.
+    error: Option<Error>,
+    disk: Disk,
+}
+
+fn attempt(options: &Place) -> Result<Disk, Box<Failure>> {
+    let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error, disk: Disk::Answers }));
+    let (settings, ignition) = match read_request(options) {
+        Ok(read) => read,
+        Err(error) => return fail(without_ignition(options), None, Some(error)),
+    };
+    let request = match settings.request(&ignition) {
+        Ok(Some(request)) => request,
+        Ok(None) => {
+            log::info!("{}: nothing to do", settings.why_no_request());
+            return Ok(Disk::Answers);
+        }
+        Err(error) => return fail(settings, None, Some(error)),
+    };
+    let result = how_mounted(options).and_then(|this_boot| {
+        // Before anything of the deployment is run: a root that has to be verified is not yet.
+        this_boot.ensure_unverified()?;
+        run_in_bootimage(options, Instant::now() + request.deadline)
+    });
+    let error = match result {
+        Ok(status) if status.success() => return Ok(Disk::Answers),
+        Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => None,
+        Ok(status) => Some(anyhow!("the importer ended with {status}")),
+        Err(error) => Some(error),
+    };
+    let hangs = error.as_ref().is_some_and(|error| error.is::<StillRunning>());
+    let disk = if hangs { Disk::Hangs } else { Disk::Answers };
+    let error = match error.map(|error| what_it_has_written(&options.run_dir, error)) {
+        Some(None) => return Ok(disk),
+        error => error.flatten(),
+    };
+    Err(Box::new(Failure { settings, request: Some(request), error, disk }))
+}
+
+/// The importer was stopped, by `error`. If it had written its status before, it was cleaning up, and that status counts:
+/// the error is the one in there, or there is none.
+fn what_it_has_written(run_dir: &Path, error: Error) -> Option<Error> {
+    let status = match read_status(run_dir) {
+        Ok(Some(status)) => status,
+        Ok(None) => return Some(error),
+        Err(unreadable) => return Some(error.context(format!("{unreadable:#}"))),
+    };
+    log::warn!("the importer did not come to its end: {error:#}");
+    let outcome = &status["outcome"];
+    if *outcome == Outcome::Failed.name() {
+        return Some(status["reason"].as_str().map_or(error, |reason| anyhow!("{reason}")));
+    }
+    // A swap is told when it is settled.
+    if *outcome != Outcome::Swapped.name() {
+        send_event(&status);
+    }
+    None
+}
+
+/// What is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
+fn without_ignition(options: &Place) -> Settings {
+    Settings::load(&options.cmdline, &options.root, &Ignition::default()).unwrap_or_else(|error| {
+        log::debug!("{error:#}");
+        Settings::default()
+    })
+}
+
+impl Failure {
+    fn treat(&self, options: &Place) -> Result<()> {
+        let mut told = Ok(());
+        if let Some(error) = &self.error {
+            // Said first: that the status cannot be written must not hide it.
+            log::error!("error: {error:#}");
+            told = self.tell(options, error);
+        }
+        // A request that cannot be read cannot say what to do about it.
+        let policy = self.settings.on_failure().unwrap_or_default();
+        let acted = match (policy, &self.request) {
+            (OnFailure::Reboot, Some(request)) => match self.next_try(options, request) {
+                Some(words) => mark(options, REBOOT, &words),
+                None => Ok(()),
+            },
+            // What cannot be understood now cannot be understood after a reboot.
+            (OnFailure::Continue | OnFailure::Reboot, _) => {
+                self.forget_tries(options);
+                Ok(())
+            }
+            (OnFailure::Emergency, _) => {
+                self.forget_tries(options);
+                mark(options, EMERGENCY, "")
+            }
+        };
+        acted.and(told)
+    }
+
+    fn forget_tries(&self, options: &Place) {
+        match self.disk {
+            Disk::Answers => forget_tries(options),
+            Disk::Hangs => keep_tries(options),
+        }
+    }
+
+    /// Report a failure that the importer could not report.
+    fn tell(&self, options: &Place, error: &Error) -> Result<()> {
+        if let Ok(Some(written)) = read_status(&options.run_dir) {
+            send_event(&written);
+            return Ok(());
+        }
+        let status = Status {
+            reason: Some(format!("{error:#}")),
+            settings: self.settings.clone(),
+            tries: match self.disk {
+                Disk::Answers => tries::told(&options.sysroot),
+                Disk::Hangs => Vec::new(),
+            },
+            ..Status::new(Outcome::Failed)
+        };
+        send_event(&status.to_json());
+        status.write(&options.run_dir)
+    }
+
+    /// What to say about the reboot, if there is to be one. It must never come to a loop: what cannot be written down is
+    /// not tried again.
+    fn next_try(&self, options: &Place, request: &Request) -> Option<String> {
+        if self.disk == Disk::Hangs {
+            log::warn!("not trying again: a disk does not answer, and it may be the one to write this down on");
+            keep_tries(options);
+            return None;
+        }
+        let reason = self.reason(options);
+        match tries::record(&options.sysroot, request.digest(), &reason) {
+            Ok(Some(this)) => return Some(format!("try {this} of {MAX_TRIES} has failed: {reason}")),
+            Ok(None) => log::warn!("not trying again: this was the last of {MAX_TRIES} tries"),
+            Err(error) => log::warn!("not trying again: {error:#}"),
+        }
+        forget_tries(options);
+        None
+    }
+
+    fn reason(&self, options: &Place) -> String {
+        if let Some(error) = &self.error {
+            return format!("{error:#}");
+        }
+        let reason =
+            read_status(&options.run_dir).map(|status| status.and_then(|s| Some(s["reason"].as_str()?.to_owned())));
+        reason
+            .unwrap_or_else(|error| Some(format!("{error:#}")))
+            .unwrap_or_else(|| "the reason is not known".to_owned())
+    }
+}
+
+/// Have one of the units behind us act.
+fn mark(options: &Place, name: &str, text: &str) -> Result<()> {
+    let path = options.run_dir.join(name);
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The boot goes on: earlier tries are history.
+fn forget_tries(options: &Place) {
+    let Err(error) = tries::forget(&options.sysroot) else { return };
+    log::warn!("removing the account of earlier tries: {error:#}");
+    keep_tries(options);
+}
+
+/// What earlier tries have written may still be there.
+fn keep_tries(options: &Place) {
+    let leftover = Leftover { kind: "file", path: format!("/sysroot/{TRIES_FILE}"), until: "next-request" };
+    if let Err(error) = append_leftover(&options.run_dir, &leftover) {
+        log::warn!("naming it in the status: {error:#}");
+    }
+}
+
+/// Say what the reboot is for, before `slipstream-reboot.service` does it.
+pub fn announce_reboot(options: &Place) -> Result<()> {
+    let path = options.run_dir.join(REBOOT);
+    let words = match fs::read_to_string(&path) {
+        Ok(words) => words,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(anyhow!("there is nothing to reboot for")),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    log::warn!("on-failure=reboot: rebooting, {words}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_was_written_counts() {
+        for (label, written, expected) in [
+            ("none", None, Some("the deadline is over")),
+            ("swapped", Some((Outcome::Swapped, None)), None),
+            ("skipped", Some((Outcome::Skipped, Some("a policy"))), None),
+            ("failed", Some((Outcome::Failed, Some("no such host"))), Some("no such host")),
+        ] {
+            let run = tempfile::tempdir().unwrap();
+            if let Some((outcome, reason)) = written {
+                let status = Status { reason: reason.map(str::to_owned), ..Status::new(outcome) };
+                status.write(run.path()).unwrap();
+            }
+            let error = what_it_has_written(run.path(), anyhow!("the deadline is over"));
+            assert_eq!(error.map(|error| error.to_string()).as_deref(), expected, "{label}");
+        }
+        let run = tempfile::tempdir().unwrap();
+        fs::write(run.path().join(STATUS_FILE), "{").unwrap();
+        let error = what_it_has_written(run.path(), anyhow!("the deadline is over")).unwrap();
+        assert!(format!("{error:#}").ends_with("the deadline is over"), "{error:#}");
+    }
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! After ostree-prepare-root: the running kernel's modules into the new root.
+//!
+//! The node image has modules for its own kernel only. Those of the running kernel are copied from the bootimage's
+//! deployment to a tmpfs at `/usr/lib/modules`, next to the node image's own. A copy, because the bootimage's
+//! deployment may be removed minutes after the boot (the MCO does that) while its kernel runs; a tmpfs, because it is
+//! gone with the next reboot, whatever happens.
+
+use std::fs::{self, DirEntry};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use contract::failpoint;
+use contract::handoff::{Leftover, append_failure, append_settled, read_status};
+use serde_json::Value;
+
+use crate::mount;
+use crate::operators::publish_kernel;
+
+/// Modules in the deployment root.
+const MODULES: &str = "usr/lib/modules";
+/// What ostree-prepare-root tells about the root that it has mounted.
+const OSTREE_BOOTED: &str = "/run/ostree-booted";
+/// Big files beside the modules that no module loader reads: the kernel and its initramfs.
+const NOT_MODULES: [&str; 4] = ["vmlinuz", "initramfs.img", "devicetree", "dtb"];
+/// Room for the directories of the tmpfs, in bytes for each entry.
+const PER_ENTRY: u64 = 4096;
+/// Paths that systemd labels right after it has loaded the policy (systemd ≥ 246).
+const RELABEL: &str = "systemd/relabel-extra.d/50-slipstream.relabel";
+
+/// What settling works on.
+#[derive(Clone, Debug)]
+pub struct SettleOptions {
+    /// The deployment root, as ostree-prepare-root has mounted it.
+    pub sysroot: PathBuf,
+    /// `/run`.
+    pub run: PathBuf,
+}
+
+impl Default for SettleOptions {
+    fn default() -> Self {
+        Self { sysroot: "/sysroot".into(), run: "/run".into() }
+    }
+}
+
+/// Settle the root if this boot was swapped. A failure is part of the account as well.
+pub fn settle(options: &SettleOptions) -> Result<()> {
+    let run_dir = &options.run.join("slipstream");
+    match read_status(run_dir)? {
+        Some(status) if status["outcome"] == "swapped" => settle_swapped(options, run_dir, &status).or_else(|error| {
+            append_failure(run_dir, &format!("{error:#}"))?;
+            Err(error)
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn settle_swapped(options: &SettleOptions, run_dir: &Path, status: &Value) -> Result<()> {
+    let started = Instant::now();
+    let physical_root = options.sysroot.join("sysroot");
+    let field = |image: &str, name: &str| -> Result<String> {
+        let text = status[image][name].as_str();
+        Ok(text.with_context(|| format!("status has no {image}.{name}"))?.to_owned())
+    };
+    ensure_root(&physical_root.join(field("node_image", "deployment")?))?;
+    let kernel = field("bootimage", "kernel")?;
+    let source = physical_root.join(field("bootimage", "deployment")?).join(MODULES).join(&kernel);
+    let target = options.sysroot.join(MODULES);
+    // The hand-off itself.
+    let mut leftovers = vec![Leftover { kind: "file", path: "/run/slipstream".to_owned(), until: "reboot" }];
+    let mut brought = None;
+    if target.join(&kernel).is_dir() {
+        log::debug!("the node image has modules for the running kernel {kernel}");
+    } else {
+        let bytes = bring_modules(&source, &target, &kernel)?;
+        log::debug!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
+        brought = Some(bytes);
+        leftovers.extend(announce(options, &target, &kernel)?);
+    }
+    match publish_kernel(&options.run, run_dir, status) {
+        Ok(leftover) => leftovers.extend(leftover),
+        // The root is as it should be all the same.
+        Err(error) => log::warn!("telling operators about the kernel: {error:#}"),
+    }
+    append_settled(run_dir, started.elapsed(), brought, &leftovers)?;
+    failpoint::reached("settle");
+    Ok(())
+}
+
+/// Check that ostree-prepare-root has mounted `deployment`: it writes down device and inode.
+fn ensure_root(deployment: &Path) -> Result<()> {
+    let bytes = fs::read(OSTREE_BOOTED).with_context(|| format!("reading {OSTREE_BOOTED}"))?;
+    let stat = fs::metadata(deployment).with_context(|| format!("reading {}", deployment.display()))?;
+    // The variant holds the two as a tuple (tt), 16 bytes in native order.
+    let wanted = [stat.dev().to_ne_bytes(), stat.ino().to_ne_bytes()].concat();
+    ensure!(
+        bytes.windows(wanted.len()).any(|window| window == wanted),
+        "ostree-prepare-root has mounted another deployment than {}",
+        deployment.display()
+    );
+    Ok(())
+}
+
+/// Mount a tmpfs over `target` that shows what was there, and a copy of `source` as `kernel`. Returns its size.
+///
+/// Twice the inodes: since Linux 6.6 extended attributes are taken from their number too, 1 KiB for each, and every
+/// file will get an SELinux label.
+fn bring_modules(source: &Path, target: &Path, kernel: &str) -> Result<u64> {
+    let (mut size, mut entries) = (0, 0);
+    measure(source, &mut size, &mut entries)?;
+    let own: Vec<DirEntry> = read_dir(target)?;
+    // Opened before they are covered.
+    let kept = own
+        .iter()
+        .map(|entry| Ok((entry.file_name(), entry.file_type()?, mount::detached(&entry.path())?)))
+        .collect::<Result<Vec<_>>>()?;
+    let count = entries + kept.len() as u64 + 16;
+    mount::tmpfs(target, &format!("mode=0755,size={},nr_inodes={}", size + count * PER_ENTRY, count * 2))?;
+    for (name, kind, tree) in &kept {
+        let place = target.join(name);
+        if kind.is_dir() {
+            fs::create_dir(&place).with_context(|| format!("creating {}", place.display()))?;
+        } else if kind.is_file() {
+            fs::write(&place, "").with_context(|| format!("creating {}", place.display()))?;
+        } else {
+            bail!("{} is neither a file nor a directory", place.display());
+        }
+        mount::attach(tree, &place)?;
+    }
+    copy(source, &target.join(kernel))?;
+    Ok(size)
+}
+
+fn read_dir(path: &Path) -> Result<Vec<DirEntry>> {
+    let reading = || format!("reading {}", path.display());
+    fs::read_dir(path).with_context(reading)?.collect::<std::io::Result<_>>().with_context(reading)
+}
+
+fn wanted(entry: &DirEntry, top: bool) -> bool {
+    !(top && NOT_MODULES.iter().any(|name| entry.file_name() == *name))
+}
+
+fn measure(source: &Path, size: &mut u64, entries: &mut u64) -> Result<()> {
+    let mut stack = vec![(source.to_owned(), true)];
+    while let Some((directory, top)) = stack.pop() {
+        *entries += 1;
+        for entry in read_dir(&directory)?.iter().filter(|entry| wanted(entry, top)) {
+            let metadata = entry.metadata().with_context(|| format!("reading {}", entry.path().display()))?;
+            if metadata.is_dir() {
+                stack.push((entry.path(), false));
+            } else {
+                *entries += 1;
+                *size += metadata.len().next_multiple_of(4096);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn copy(source: &Path, target: &Path) -> Result<()> {
+    let mut stack = vec![(source.to_owned(), target.to_owned(), true)];
+    while let Some((from, to, top)) = stack.pop() {
+        fs::create_dir(&to).with_context(|| format!("creating {}", to.display()))?;
+        for entry in read_dir(&from)?.iter().filter(|entry| wanted(entry, top)) {
+            let (from, to) = (entry.path(), to.join(entry.file_name()));
+            let kind = entry.file_type().with_context(|| format!("reading {}", from.display()))?;
+            if kind.is_dir() {
+                stack.push((from, to, false));
+            } else if kind.is_symlink() {
+                let link = fs::read_link(&from).with_context(|| format!("reading {}", from.display()))?;
+                symlink(link, &to).with_context(|| format!("creating {}", to.display()))?;
+            } else {
+                fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Write down what systemd has to know, and say what stays until the reboot.
+fn announce(options: &SettleOptions, target: &Path, kernel: &str) -> Result<Vec<Leftover>> {
+    let modules = format!("/{MODULES}");
+    // The tmpfs and the copies have the label of a tmpfs; the policy wants that of modules. What is mounted in it is
+    // passed by.
+    write(&options.run.join(RELABEL), &format!("{modules}\n"))?;
+    let mut leftovers = vec![Leftover { kind: "mount", path: modules.clone(), until: "reboot" }];
+    for entry in read_dir(target)? {
+        if entry.file_name() != kernel {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            leftovers.push(Leftover { kind: "mount", path: format!("{modules}/{name}"), until: "reboot" });
+        }
+    }
+    let mut files = vec![RELABEL.to_owned()];
+    for leftover in &leftovers {
+        // udevd has files of it open until the end: without this, systemd tries to unmount it and reports a failure.
+        let drop_in = format!("systemd/system/{}.d/50-slipstream.conf", mount_unit(&leftover.path));
+        write(&options.run.join(&drop_in), "[Unit]\nDefaultDependencies=no\n")?;
+        files.push(drop_in);
+    }
+    let file = |name: String| Leftover { kind: "file", path: format!("/run/{name}"), until: "reboot" };
+    leftovers.extend(files.into_iter().map(file));
+    Ok(leftovers)
+}
+
+/// The name of the mount unit for a path (systemd.unit(5), "escaping").
+fn mount_unit(path: &str) -> String {
+    let mut name = String::new();
+    for (n, byte) in path.trim_matches('/').bytes().enumerate() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' if n == 0 => name.push_str("\\x2e"),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b':' => name.push(char::from(byte)),
+            other => name.push_str(&format!("\\x{other:02x}")),
+        }
+    }
+    name + ".mount"
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_units() {
+        for (path, unit) in [
+            ("/usr/lib/modules", "usr-lib-modules.mount"),
+            ("/usr/lib/modules/6.12.1+deb13-amd64", "usr-lib-modules-6.12.1\\x2bdeb13\\x2damd64.mount"),
+        ] {
+            assert_eq!(mount_unit(path), unit);
+        }
+    }
+
+    #[test]
+    fn kernel_and_initramfs_are_not_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, target) = (directory.path().join("a"), directory.path().join("b"));
+        fs::create_dir_all(source.join("kernel/fs")).unwrap();
+        fs::write(source.join("vmlinuz"), "big").unwrap();
+        fs::write(source.join("modules.dep"), "dep").unwrap();
+        fs::write(source.join("kernel/fs/vmlinuz"), "a module may have this name").unwrap();
+        symlink("/usr/src/linux", source.join("build")).unwrap();
+        let (mut size, mut entries) = (0, 0);
+        measure(&source, &mut size, &mut entries).unwrap();
+        assert_eq!((size, entries), (3 * 4096, 6));
+        copy(&source, &target).unwrap();
+        assert!(!target.join("vmlinuz").exists());
+        assert_eq!(fs::read_to_string(target.join("modules.dep")).unwrap(), "dep");
+        assert!(target.join("kernel/fs/vmlinuz").exists());
+        assert_eq!(fs::read_link(target.join("build")).unwrap(), Path::new("/usr/src/linux"));
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The kernels in a commit, and whether the one that runs is among them: known before most of the image is read.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use contract::names::Digest;
+use image::oci::Layer;
+use image::stream::{Entry, Kind};
+use repo::config::RepoConfig;
+use repo::store::Store;
+use repo::tree::Dir;
+
+use crate::import::layers::job::{Finished, Job};
+use crate::import::layers::path::normalize;
+use crate::import::plan::ImportPlan;
+use crate::import::progress::Progress;
+
+/// What libostree finds beside the modules and copies to the boot partition: the kernel, what belongs to it (as
+/// `ostree-sysroot-deploy.c` has it), and all that is in the directory of device trees.
+const KERNEL: &str = "vmlinuz";
+const WITH_KERNEL: [&str; 3] = ["initramfs.img", ".vmlinuz.hmac", "devicetree"];
+const DEVICE_TREES: &str = "dtb";
+/// Where each kernel has a directory.
+const MODULES: [&str; 3] = ["usr", "lib", "modules"];
+/// Most kernels of a layer that are remembered, for the reason. An image has one or two.
+const MAX_FOUND: usize = 8;
+
+/// A kernel: a directory of `/usr/lib/modules` that holds a `vmlinuz`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Its version, as `uname -r` says it.
+    pub version: String,
+    /// What goes to the boot partition: content objects.
+    pub files: Vec<Digest>,
+    /// Size of these, in bytes.
+    pub bytes: u64,
+}
+
+/// The image does not have the kernel that it was to have.
+#[derive(Debug)]
+pub struct OtherKernel {
+    /// The kernel that it was to have.
+    pub wanted: String,
+    /// Those that it has.
+    pub found: Vec<String>,
+}
+
+impl fmt::Display for OtherKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = if self.found.is_empty() { "none".to_owned() } else { self.found.join(", ") };
+        write!(f, "kernel=same, and the node image has {found} instead of {}", self.wanted)
+    }
+}
+
+impl std::error::Error for OtherKernel {}
+
+/// The kernels in a commit of the repository at `repo_path`.
+pub fn kernels(repo_path: &Path, commit: &Digest) -> Result<Vec<Kernel>> {
+    let store = Store::open_to_read(repo_path, RepoConfig::read(repo_path)?.mode)?;
+    let found = files(&store, commit)?.with_context(|| format!("commit {} has no /usr/lib/modules", commit.hex()))?;
+    let kernel = |(version, files): BootFiles| {
+        let mut bytes = 0;
+        for file in &files {
+            bytes += store.load_header(file)?.1;
+        }
+        Ok(Kernel { version, files, bytes })
+    };
+    found.into_iter().map(kernel).collect()
+}
+
+/// A kernel's version and its files for the boot partition.
+type BootFiles = (String, Vec<Digest>);
+
+/// Version and boot files of each kernel in a commit, of which only the metadata has to be there. `None`: there is no
+/// `/usr/lib/modules`.
+fn files(store: &Store, commit: &Digest) -> Result<Option<Vec<BootFiles>>> {
+    let mut root = Dir::of_commit(store, commit)?;
+    let mut dir = &mut root;
+    for name in MODULES {
+        let Some(node) = dir.dirs.get_mut(name) else { return Ok(None) };
+        dir = node.load(store)?;
+    }
+    let mut found = Vec::new();
+    for (version, node) in &mut dir.dirs {
+        let own = node.load(store)?;
+        let Some(kernel) = own.files.get(KERNEL) else { continue };
+        let mut files = vec![*kernel];
+        files.extend(WITH_KERNEL.iter().filter_map(|name| own.files.get(*name)));
+        if let Some(node) = own.dirs.get_mut(DEVICE_TREES) {
+            add_all(node.load(store)?, store, &mut files)?;
+        }
+        found.push((version.clone(), files));
+    }
+    Ok(Some(found))
+}
+
+/// Every file of a directory.
+fn add_all(dir: &mut Dir, store: &Store, files: &mut Vec<Digest>) -> Result<()> {
+    files.extend(dir.files.values());
+    for node in dir.dirs.values_mut() {
+        add_all(node.load(store)?, store, files)?;
+    }
+    Ok(())
+}
+
+/// End the import with [`OtherKernel`], before the chunks are read, if no layer has the kernel that the plan wants.
+///
+/// Only the layers tell: the label `ostree.linux` is the base's, and a build on top of it may have replaced the kernel.
+/// But the commit layer has the names of all files of the base, and is small; and what a derived layer brings is known
+/// when its tar was read. Derived layers are imported after the chunks, whose SELinux policy they need, so their tars
+/// are only looked through here, and read again in the rare case that one does bring the kernel.
+///
+/// Returns the commit layer if it was imported.
+pub(crate) fn look_ahead(job: &Job<'_>, plan: &ImportPlan) -> Result<Option<Finished>> {
+    let Some(wanted) = &plan.kernel else { return Ok(None) };
+    let Some(commit_layer) = &plan.layers.commit else { return Ok(None) };
+    let nothing_to_save = plan.layers.chunks.iter().all(|layer| plan.present(layer).is_some());
+    // The label is believed when it promises the kernel: if it is wrong, the finished tree will tell.
+    if nothing_to_save || job.image.config.kernel() == Some(wanted) {
+        return Ok(None);
+    }
+    let finished = match plan.present(commit_layer) {
+        Some(_) => None,
+        None => Some(job.commit_layer(commit_layer)?),
+    };
+    let base = finished.as_ref().map(|finished| finished.commit).or(plan.present(commit_layer));
+    let mut found = versions(job.store, &base.context("the commit layer gave no commit")?)?;
+    if found.contains(wanted) {
+        return Ok(finished);
+    }
+    let (there, missing): (Vec<_>, Vec<_>) =
+        plan.layers.derived.iter().partition(|layer| plan.present(layer).is_some());
+    for layer in there {
+        let own = plan.present(layer).map(|commit| versions(job.store, &commit)).transpose()?;
+        if replace(&mut found, own.unwrap_or_default(), wanted) {
+            return Ok(finished);
+        }
+    }
+    if look_through(job, &missing, &mut found, wanted)? {
+        return Ok(finished);
+    }
+    Err(OtherKernel { wanted: wanted.clone(), found }.into())
+}
+
+/// What a layer brings is in place of what was there before. Whether it brings `wanted`.
+fn replace(found: &mut Vec<String>, own: Vec<String>, wanted: &str) -> bool {
+    let brings = own.iter().any(|version| version == wanted);
+    if !own.is_empty() {
+        *found = own;
+    }
+    brings
+}
+
+fn versions(store: &Store, commit: &Digest) -> Result<Vec<String>> {
+    Ok(files(store, commit)?.unwrap_or_default().into_iter().map(|(version, _)| version).collect())
+}
+
+/// Look through the tars of layers for the kernel.
+fn look_through(job: &Job<'_>, layers: &[&Layer], found: &mut Vec<String>, wanted: &str) -> Result<bool> {
+    let bytes = layers.iter().map(|layer| layer.descriptor.size).sum();
+    if !layers.is_empty() {
+        let (number, mib) = (layers.len(), bytes >> 20);
+        log::info!("the base has kernel {}: looking for {wanted} in {number} layers, {mib} MiB", found.join(", "));
+    }
+    // These bytes are none of the import's.
+    let job = Job { progress: Progress::new(bytes), cancelled: AtomicBool::new(false), ..*job };
+    for layer in layers {
+        let own = job.read(layer, |tar| {
+            let mut own = Vec::new();
+            while let Some(entry) = tar.next_entry()? {
+                let Some(version) = kernel_of(&entry)? else { continue };
+                if version == wanted || own.len() < MAX_FOUND {
+                    own.push(version);
+                }
+            }
+            Ok(own)
+        })?;
+        if replace(found, own, wanted) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The kernel whose `vmlinuz` an entry is.
+fn kernel_of(entry: &Entry) -> Result<Option<String>> {
+    if !matches!(entry.kind, Kind::File | Kind::Symlink | Kind::Hardlink) {
+        return Ok(None);
+    }
+    let path = normalize(&entry.path)?;
+    let mut names = path.split('/');
+    if !MODULES.iter().all(|name| names.next() == Some(name)) {
+        return Ok(None);
+    }
+    Ok(match (names.next(), names.next(), names.next()) {
+        (Some(version), Some(file), None) if file == KERNEL => Some(version.to_owned()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_are_a_kernel() {
+        for (label, path, kind, expected) in [
+            ("a file", "usr/lib/modules/6.1/vmlinuz", Kind::File, Some("6.1")),
+            ("as some tools write it", "./usr/lib//modules/6.1+rt/vmlinuz", Kind::File, Some("6.1+rt")),
+            ("a link to an object", "/usr/lib/modules/6.1/vmlinuz", Kind::Hardlink, Some("6.1")),
+            ("a link to elsewhere", "usr/lib/modules/6.1/vmlinuz", Kind::Symlink, Some("6.1")),
+            ("a directory", "usr/lib/modules/6.1/vmlinuz/", Kind::Directory, None),
+            ("an initramfs", "usr/lib/modules/6.1/initramfs.img", Kind::File, None),
+            ("deeper", "usr/lib/modules/6.1/kernel/vmlinuz", Kind::File, None),
+            ("no version", "usr/lib/modules/vmlinuz", Kind::File, None),
+            ("a whiteout", "usr/lib/modules/6.1/.wh.vmlinuz", Kind::File, None),
+            ("elsewhere", "lib/modules/6.1/vmlinuz", Kind::File, None),
+        ] {
+            let (path, link, xattrs) = (path.as_bytes().to_vec(), Vec::new(), Vec::new());
+            let entry = Entry { path, link, kind, mode: 0, uid: 0, gid: 0, mtime: 0, size: 0, xattrs };
+            assert_eq!(kernel_of(&entry).unwrap().as_deref(), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_top_counts() {
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (label, own, brings, left) in [
+            ("no kernel", vec![], false, vec!["1"]),
+            ("another", vec!["2"], false, vec!["2"]),
+            ("the one", vec!["2", "3"], true, vec!["2", "3"]),
+        ] {
+            let mut found = texts(&["1"]);
+            assert_eq!(replace(&mut found, texts(&own), "3"), brings, "{label}");
+            assert_eq!(found, texts(&left), "{label}");
+        }
+        let other = OtherKernel { wanted: "3".to_owned(), found: Vec::new() };
+        assert_eq!(other.to_string(), "kernel=same, and the node image has none instead of 3");
+    }
+}
