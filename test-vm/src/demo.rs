@@ -4,14 +4,14 @@
 use anyhow::{Result, ensure};
 
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{job, request};
+use crate::images::job::{job, request};
+use crate::lab::machine::{Loader, Machine};
 
 /// Boot once into the node image and print what a user wants to see.
 pub fn run(images: &Images<'_>) -> Result<()> {
     println!(
         "The disk carries bootimage {} with kernel {}.",
-        crate::trees::Role::Bootimage.version(),
+        crate::images::trees::Role::Bootimage.version(),
         images.bootimage.kernel
     );
     println!("The node image is {}.", images.node.reference);
@@ -43,11 +43,11 @@ pub fn run(images: &Images<'_>) -> Result<()> {
     Ok(())
 }
 
-fn up(answer: &crate::guest::Answer) -> &str {
+fn up(answer: &crate::lab::guest::Answer) -> &str {
     answer.up.as_deref().unwrap_or("?")
 }
 
-fn state(answer: &crate::guest::Answer) -> &str {
+fn state(answer: &crate::lab::guest::Answer) -> &str {
     answer.state.as_deref().unwrap_or("?")
 }
 

@@ -3,9 +3,9 @@
 
 use anyhow::{Context, Result};
 
-use crate::cmd;
 use crate::lab::Lab;
-use crate::peer;
+use crate::lab::cmd;
+use crate::lab::peer;
 
 /// Both importers run on the libostree of this suite.
 const SUITE: &str = "trixie";

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::guest::{Answer, Job};
 use crate::images::Images;
+use crate::images::job::{job, request};
+use crate::images::trees::{self, Role};
 use crate::lab::Lab;
-use crate::peer;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{job, request};
-use crate::trees::{self, Role};
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::guest::{Answer, Job};
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::peer;
 
 /// The initramfs images that are compared: name, dracut modules, files.
 const INITRAMFS: &[(&str, &str, &str)] = &[

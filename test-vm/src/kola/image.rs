@@ -10,12 +10,13 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::bls::BootPartition;
-use crate::cache::Inputs;
-use crate::cmd;
+use crate::images::node;
+use crate::images::trees::{self, Flavour, Role, Tree};
 use crate::lab::Lab;
-use crate::{node, peer, trees};
-use trees::{Flavour, Role, Tree};
+use crate::lab::bls::BootPartition;
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::peer;
 
 /// Its name in the branch and in the tree.
 const NAME: &str = "kola";

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::guest::{Answer, Job};
 use crate::images::Images;
-use crate::lab::{self, Lab};
-use crate::node::NodeImage;
-use crate::qemu::{Loader, MEMORY, Machine};
+use crate::images::node::NodeImage;
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::guest::{Answer, Job};
+use crate::lab::machine::{Loader, MEMORY, Machine};
+use crate::lab::{Lab, workspace};
 
 use discover::Test;
 pub use image::{build, link};
@@ -35,7 +35,7 @@ const MAX_BOOTS: usize = 10;
 
 /// The tests that kola would choose here.
 fn tests() -> Result<Vec<Test>> {
-    let found = discover::tests(&lab::workspace()?.join("kola-tests"), PROJECT)?;
+    let found = discover::tests(&workspace()?.join("kola-tests"), PROJECT)?;
     Ok(found.into_iter().filter(|test| test.header.runs_on(PLATFORM) && test.header.required_tag.is_none()).collect())
 }
 

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cache::Inputs;
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{job, request};
-use crate::trees::{self, Role};
+use crate::images::job::{job, request};
+use crate::images::trees::{self, Role};
+use crate::lab::cache::Inputs;
+use crate::lab::machine::{Loader, Machine};
 
 /// Where the staged node image is for the guest.
 const SOURCE: &str = "oci:LABEL=nodeimage:/node";

@@ -5,11 +5,13 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::ignition;
+use super::case::Report;
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::registry::{self, Registry, SECRETS};
-use crate::suite::{Report, error_lines, job};
+use crate::images::ignition;
+use crate::images::job::job;
+use crate::lab::guest::error_lines;
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::registry::{self, Registry, SECRETS};
 
 /// What CoreOS's GRUB adds on the first boot of a cloud image.
 const FIRST_BOOT: &str = "rd.neednet=1 ip=dhcp";
@@ -25,7 +27,7 @@ pub fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine
 
 /// The registry serves the node image: it is booted.
 pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
-    let storage = registry::storage(images.lab, &images.node)?;
+    let storage = registry::storage(images.lab, &images.node.staging, &images.node.reference)?;
     let mut registry = Registry::new(images.lab)?;
     let image = registry.image(&images.node.reference)?;
     let mut machine = node(images, name, &ignition::config(images.lab, &registry, &registry.address(), &image, "")?)?;

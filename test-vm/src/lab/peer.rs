@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::lab::Lab;
+use super::cache::Inputs;
+use super::cmd;
+use super::places::Lab;
 
 /// The program's name.
 pub const NAME: &str = "ostree-ext-cli";

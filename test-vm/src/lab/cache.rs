@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::cmd;
+use super::cmd;
 
 /// How many artefacts of a kind stay: the last one and the one before.
 const KEPT: usize = 2;

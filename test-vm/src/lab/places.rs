@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cache::{Cache, Inputs};
-use crate::cmd;
+use super::cache::{Cache, Inputs};
+use super::cmd;
 
 /// The suite of the tools: GRUB 2.14 is the first with `blscfg`, and Debian has it from forky on.
 const TOOLS_SUITE: &str = "forky";

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::bls::BootPartition;
-use crate::cmd;
-use crate::guest::{Answer, Job};
-use crate::lab::Lab;
+use super::bls::BootPartition;
+use super::cmd;
+use super::guest::{Answer, Job};
+use super::places::Lab;
 
 /// Memory of a machine in MiB; half of it would do.
 pub const MEMORY: u64 = 2048;
@@ -394,8 +394,8 @@ fn accelerator(lab: &Lab) -> Result<&'static str> {
 
 /// Without an initramfs a kernel panics for want of a root: that it gets so far is the proof.
 fn kvm_works(lab: &Lab) -> Result<bool> {
-    let kernels = crate::trees::kernels(lab)?;
-    let kernel = crate::trees::kernel_image(&kernels.join("boot"))?;
+    let kernels = crate::images::trees::kernels(lab)?;
+    let kernel = crate::images::trees::kernel_image(&kernels.join("boot"))?;
     let console = lab.logs.join("kvm-probe.console");
     fs::write(&console, "").context("creating the probe's console log")?;
     let mut command = qemu(lab, "kvm", &console);

@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::lab::Lab;
-use crate::node::NodeImage;
+use super::cache::Inputs;
+use super::cmd;
+use super::places::Lab;
 
 /// This host's loopback, as the guest sees it.
 const HOST: &str = "10.0.2.2";
@@ -105,12 +104,13 @@ impl Drop for Registry {
     }
 }
 
-/// An artefact: what a registry's server has stored after the node image was pushed to it.
-pub fn storage(lab: &Lab, node: &NodeImage) -> Result<PathBuf> {
-    let inputs = Inputs::default().text(node.staging.to_string_lossy()).text(&node.reference);
+/// Returns an artefact: what a registry's server has stored after the image called `reference` was pushed to it, which is
+/// in `/node` of the file system `staging`.
+pub fn storage(lab: &Lab, staging: &Path, reference: &str) -> Result<PathBuf> {
+    let inputs = Inputs::default().text(staging.to_string_lossy()).text(reference);
     let inputs = inputs.text(lab.tools().to_string_lossy()).text(REPOSITORY);
     let dir = lab.cache.artefact("registry", inputs, |dir| {
-        cmd::run(lab.tool(["debugfs", "-R", &format!("rdump /node {}", dir.display())]).arg(&node.staging))?;
+        cmd::run(lab.tool(["debugfs", "-R", &format!("rdump /node {}", dir.display())]).arg(staging))?;
         let storage = dir.join("storage");
         let port = free_port()?;
         let server = start(&dir.join("registry.yml"), &storage, port, "", &dir.join("push.log"))?;

@@ -6,9 +6,9 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 
+use super::node::{self, NodeImage};
+use super::trees::{self, Flavour, Role, Tree};
 use crate::lab::Lab;
-use crate::node::{self, NodeImage};
-use crate::trees::{self, Flavour, Role, Tree};
 
 /// The images of one state of the source.
 pub struct Images<'a> {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cache::Inputs;
-use crate::cmd;
 use crate::lab::Lab;
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
 
 /// The suite of both userspaces, and of the bootimage's kernel.
 const SUITE: &str = "trixie";

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::cache::Inputs;
-use crate::cmd;
+use super::trees::{self, Role};
 use crate::lab::Lab;
-use crate::registry::{AUTH, Registry};
-use crate::trees::{self, Role};
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::registry::{AUTH, Registry};
 
 /// Debian's Ignition knows specifications up to this one, and the MCO's server translates for whom it serves.
 const SPECIFICATION: &str = "3.3.0";

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cmd;
+use super::case::{PRESTAGED, Report};
 use crate::images::Images;
-use crate::qemu::{Boot, Loader, Machine};
-use crate::suite::{PRESTAGED, Report, job, request};
-use crate::trees::Flavour;
+use crate::images::job::{job, request};
+use crate::images::trees::Flavour;
+use crate::lab::cmd;
+use crate::lab::machine::{Boot, Loader, Machine};
 
 /// The kernel takes a further archive only at a multiple of this.
 const ARCHIVE_ALIGNMENT: usize = 4;

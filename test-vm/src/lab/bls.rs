@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cmd;
-use crate::lab::Lab;
+use super::cmd;
+use super::places::Lab;
 
 /// Where disk.sh puts the boot partition.
 pub const BOOT_OFFSET: u64 = 64 << 20;

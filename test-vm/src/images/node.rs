@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use crate::cache::Inputs;
-use crate::chunks;
-use crate::cmd;
+use super::chunks;
+use super::layout::Layout;
+use super::trees::{Flavour, Role, Tree};
 use crate::lab::Lab;
-use crate::layout::Layout;
-use crate::peer;
-use crate::trees::{Flavour, Role, Tree};
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::peer;
 
 /// Where the node image pretends to come from.
 const REPOSITORY: &str = "example.com/os/node";

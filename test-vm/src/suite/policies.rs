@@ -9,12 +9,14 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::auto::{no_secret, node};
-use crate::ignition;
+use super::auto::{no_secret, node};
+use super::case::{Report, refusal};
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::registry::Registry;
-use crate::suite::{Report, error_lines, job, refusal, request};
+use crate::images::ignition;
+use crate::images::job::{job, request};
+use crate::lab::guest::error_lines;
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::registry::Registry;
 
 /// What the node with a source that hangs may take, in seconds.
 const DEADLINE: &str = "30";

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::guest::Answer;
+use super::case::Report;
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{Report, error_lines, job, request};
-use crate::trees::Flavour;
+use crate::images::job::{job, request};
+use crate::images::trees::Flavour;
+use crate::lab::guest::{Answer, error_lines};
+use crate::lab::machine::{Loader, Machine};
 
 /// The kernels have SELinux compiled in and another module as their default. Denials are told by audit, which without a
 /// daemon prints them, and by default not more than ten in five seconds.
