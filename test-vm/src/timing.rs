@@ -14,6 +14,7 @@ use crate::lab::Lab;
 use crate::lab::cache::Inputs;
 use crate::lab::cmd;
 use crate::lab::guest::{Answer, Job};
+use crate::lab::kernels;
 use crate::lab::machine::{Loader, Machine};
 use crate::lab::peer;
 
@@ -155,8 +156,8 @@ fn size(path: &Path) -> Result<u64> {
 fn initramfs(lab: &Lab, installed: &Path) -> Result<PathBuf> {
     let root =
         trees::extended_root(lab, "network-root", &trees::root(lab, Role::Bootimage)?, &lab.packages("network")?)?;
-    let kernel = trees::kernels(lab)?.join("boot");
-    let version = trees::kernel_of(&kernel)?;
+    let kernel = kernels::both(lab)?.join("boot");
+    let version = kernels::version_of(&kernel)?;
     let script = lab.own("scripts/initramfs.sh");
     let mut inputs = Inputs::default().file(&script)?;
     for part in [&root, &kernel, &installed.to_path_buf()] {

@@ -11,6 +11,7 @@ use super::trees::{self, Role};
 use crate::lab::Lab;
 use crate::lab::cache::Inputs;
 use crate::lab::cmd;
+use crate::lab::kernels;
 use crate::lab::registry::{AUTH, Registry};
 
 /// Debian's Ignition knows specifications up to this one, and the MCO's server translates for whom it serves.
@@ -30,7 +31,7 @@ const MIRROR: &str = "mirror/os";
 pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     let base = trees::root(lab, Role::Bootimage)?;
     let root = trees::extended_root(lab, "ignition-root", &base, &lab.packages("ignition")?)?;
-    let kernel = trees::kernels(lab)?.join("boot");
+    let kernel = kernels::both(lab)?.join("boot");
     let slipstream = trees::slipstream(lab)?;
     let mut inputs = Inputs::default();
     for part in [&root, &kernel, &slipstream] {
@@ -39,7 +40,7 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     for name in FILES {
         inputs = inputs.file(&lab.own(name))?;
     }
-    let version = trees::kernel_of(&kernel)?;
+    let version = kernels::version_of(&kernel)?;
     let dir = lab.cache.artefact("ignition-initramfs", inputs, |dir| {
         let copy = dir.join("root");
         cmd::run(cmd::words("cp", ["-a"]).args([&root, &copy]))?;

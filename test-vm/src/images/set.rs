@@ -9,6 +9,7 @@ use anyhow::{Result, anyhow};
 use super::node::{self, NodeImage};
 use super::trees::{self, Flavour, Role, Tree};
 use crate::lab::Lab;
+use crate::lab::kernels;
 
 /// The images of one state of the source.
 pub struct Images<'a> {
@@ -32,7 +33,7 @@ impl<'a> Images<'a> {
     pub fn build_flavour(lab: &'a Lab, flavour: Flavour, keep_node_image: bool) -> Result<Self> {
         let slipstream = trees::slipstream(lab)?;
         // Both trees start from the same things.
-        trees::kernels(lab)?;
+        kernels::both(lab)?;
         trees::root_of(lab, flavour, Role::Node)?;
         let kept = if keep_node_image { NodeImage::newest(lab, flavour)? } else { None };
         let build_node = || -> Result<NodeImage> {

@@ -10,13 +10,10 @@ use anyhow::{Context, Result};
 use crate::lab::Lab;
 use crate::lab::cache::Inputs;
 use crate::lab::cmd;
+use crate::lab::kernels::{self, SUITE};
 
-/// The suite of both userspaces, and of the bootimage's kernel.
-const SUITE: &str = "trixie";
 /// The suite of the userspaces with composefs: the first whose libostree is built with it.
 const COMPOSEFS_SUITE: &str = "forky";
-/// The suite of the node image's kernel: another version than [`SUITE`]'s.
-const NODE_KERNEL_SUITE: &str = "trixie-backports";
 
 /// What dracut puts into the initramfs beside its default.
 const DRACUT_MODULES: &str = "ostree systemd slipstream";
@@ -177,14 +174,6 @@ pub fn extended_root(lab: &Lab, kind: &str, base: &Path, packages: &[String]) ->
     Ok(dir.join("root"))
 }
 
-/// Both kernels, unpacked.
-pub fn kernels(lab: &Lab) -> Result<PathBuf> {
-    let inputs = Inputs::default().text(SUITE).text(NODE_KERNEL_SUITE).file(&lab.own("scripts/kernels.sh"))?;
-    lab.cache.artefact("kernels", inputs, |dir| {
-        cmd::run(&mut lab.script("kernels.sh", [dir.as_os_str(), SUITE.as_ref(), NODE_KERNEL_SUITE.as_ref()]))
-    })
-}
-
 /// What `make install` puts into an image, in a directory of its own.
 pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
     installed(lab, &lab.source.join("target"))
@@ -226,7 +215,7 @@ pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
 /// The commit of a role, with what [`slipstream`] gave.
 pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Result<Tree> {
     let root = root_of(lab, flavour, role)?;
-    let kernels = kernels(lab)?.join(role.kernel_dir());
+    let kernels = kernels::both(lab)?.join(role.kernel_dir());
     let branch = format!("testos/{}", role.name());
     let mut inputs = Inputs::default()
         .text(root.to_string_lossy())
@@ -241,7 +230,7 @@ pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Re
     if flavour == Flavour::Composefs {
         inputs = inputs.file(&lab.own(PREPARE_ROOT))?;
     }
-    let kernel = kernel_of(&kernels)?;
+    let kernel = kernels::version_of(&kernels)?;
     let dir = lab.cache.artefact(&flavour.kind(&format!("tree-{}", role.name())), inputs, |dir| {
         let tree = dir.join("tree");
         cmd::run(cmd::words("cp", ["-a"]).args([&root, &tree]))?;
@@ -261,22 +250,6 @@ pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Re
         cmd::run(&mut lab.script("commit.sh", arguments))
     })?;
     Ok(Tree { flavour, dir, root, branch, kernel })
-}
-
-/// The kernel in one of the directories of [`kernels`].
-pub fn kernel_image(dir: &Path) -> Result<PathBuf> {
-    Ok(dir.join("usr/lib/modules").join(kernel_of(dir)?).join("vmlinuz"))
-}
-
-/// `uname -r` of the kernel in one of the directories of [`kernels`].
-pub fn kernel_of(dir: &Path) -> Result<String> {
-    let modules = dir.join("usr/lib/modules");
-    let entry = fs::read_dir(&modules)
-        .with_context(|| format!("listing {}", modules.display()))?
-        .next()
-        .with_context(|| format!("finding a kernel in {}", modules.display()))?
-        .with_context(|| format!("listing {}", modules.display()))?;
-    Ok(entry.file_name().to_string_lossy().into_owned())
 }
 
 /// A disk with the bootimage deployed, its root on this file system.

@@ -16,6 +16,7 @@ use crate::lab::Lab;
 use crate::lab::bls::BootPartition;
 use crate::lab::cache::Inputs;
 use crate::lab::cmd;
+use crate::lab::kernels;
 use crate::lab::peer;
 
 /// Its name in the branch and in the tree.
@@ -88,7 +89,7 @@ fn directory(workdir: &Path) -> Result<PathBuf> {
 fn tree(lab: &Lab) -> Result<Tree> {
     let base = trees::root(lab, Role::Bootimage)?;
     let root = trees::extended_root(lab, "kola-root", &base, &lab.packages(NAME)?)?;
-    let kernels = trees::kernels(lab)?.join("boot");
+    let kernels = kernels::both(lab)?.join("boot");
     let slipstream = trees::slipstream(lab)?;
     let version = Role::Bootimage.version();
     let branch = format!("testos/{NAME}");
@@ -115,7 +116,7 @@ fn tree(lab: &Lab) -> Result<Tree> {
         let arguments = [tree.as_os_str(), repo.as_os_str(), branch.as_ref(), version.as_ref()];
         cmd::run(&mut lab.script("commit.sh", arguments))
     })?;
-    Ok(Tree { flavour: Flavour::Plain, dir, root, branch, kernel: trees::kernel_of(&kernels)? })
+    Ok(Tree { flavour: Flavour::Plain, dir, root, branch, kernel: kernels::version_of(&kernels)? })
 }
 
 /// What coreos-assembler says about a build, as far as kola wants to know.

@@ -18,7 +18,8 @@ use crate::images::node::NodeImage;
 use crate::lab::cache::Inputs;
 use crate::lab::cmd;
 use crate::lab::guest::{Answer, Job};
-use crate::lab::machine::{Loader, MEMORY, Machine};
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::qemu::MEMORY;
 use crate::lab::{Lab, workspace};
 
 use discover::Test;

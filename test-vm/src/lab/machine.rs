@@ -3,9 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,19 +11,10 @@ use super::bls::BootPartition;
 use super::cmd;
 use super::guest::{Answer, Job};
 use super::places::Lab;
+use super::qemu::{self, EMERGENCY_SHELL, HOPELESS, read_lossy};
 
-/// Memory of a machine in MiB; half of it would do.
-pub const MEMORY: u64 = 2048;
 /// How long a boot with its test may take, emulated and with the machine's other core busy.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(420);
-/// A kernel says its first word at once if the virtualisation works; an emulating host does not come here.
-const KVM_TIMEOUT: Duration = Duration::from_secs(10);
-/// Emulating a richer CPU costs time; but its SHA instructions are one call each for what else is hundreds of them.
-const TCG_CPU: &str = "qemu64,+ssse3,+sse4.1,+sha-ni";
-/// What ends a boot for good, seen on the console.
-const HOPELESS: &[&str] = &["Kernel panic", "You are in emergency mode", EMERGENCY_SHELL, "Starting Emergency Shell"];
-/// dracut's last words before the shell, after those of the emergency hooks.
-const EMERGENCY_SHELL: &str = "Entering emergency mode";
 /// The kernel's last words before a reset.
 const RESET: &str = "reboot: Restarting system";
 /// A crash reboots instead of hanging, an emergency in the initramfs powers off.
@@ -213,7 +201,7 @@ impl<'a> Machine<'a> {
         job.write_disk(self.lab, &testdata)?;
         let start = Instant::now();
         let mut ended = self.run(&testdata, hopeless, ends)?;
-        if ended.is_err() && accelerator(self.lab)? == "tcg" && is_emulators(&read_lossy(&self.file("console"))) {
+        if ended.is_err() && qemu::accelerator(self.lab)? == "tcg" && is_emulators(&read_lossy(&self.file("console"))) {
             println!("   boot {}: the emulated kernel has died before its first program: once more", self.boots);
             ended = self.run(&testdata, hopeless, ends)?;
         }
@@ -231,17 +219,17 @@ impl<'a> Machine<'a> {
     /// Run QEMU to its end; in there, how the guest ended.
     fn run(&self, testdata: &Path, hopeless: &[&str], ends: &[&str]) -> Result<Result<()>> {
         let (console, results, journal) = (self.file("console"), self.file("results"), self.file("journal"));
-        let mut command = qemu(self.lab, accelerator(self.lab)?, &console);
+        let mut command = qemu::with_console(self.lab, qemu::accelerator(self.lab)?, &console);
         match &self.record {
-            Some(log) => command.args(recorded_drive(&self.disk, log)?),
-            None => command.args(drive(&self.disk, false)),
+            Some(log) => command.args(qemu::recorded_drive(&self.disk, log)?),
+            None => command.args(qemu::drive(&self.disk, false)),
         };
-        command.args(drive(testdata, true));
+        command.args(qemu::drive(testdata, true));
         if let Some(staging) = &self.staging {
-            command.args(drive(staging, true));
+            command.args(qemu::drive(staging, true));
         }
         for (path, number) in self.additional.iter().zip(1..) {
-            command.args(numbered_drive(path, number));
+            command.args(qemu::numbered_drive(path, number));
         }
         command.args(&self.network).args(["-device", "virtio-serial"]);
         for (name, path) in [("vmtest", &results), ("vmjournal", &journal)] {
@@ -258,7 +246,7 @@ impl<'a> Machine<'a> {
             let cmdline = format!("{} {TEST_KARGS} {}", entry.cmdline(&self.firstboot), self.append);
             command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", &cmdline]);
         }
-        Ok(wait(command, &console, self.timeout, hopeless, ends))
+        Ok(qemu::wait(command, &console, self.timeout, hopeless, ends))
     }
 
     /// Hold slipstream's status file, if the boot left one, against its schema.
@@ -278,10 +266,10 @@ impl<'a> Machine<'a> {
         let entry = self.boot_partition().default_entry()?;
         let kernel = self.boot_partition().dump(&entry.linux, &self.disk.with_file_name("vmlinuz"))?;
         let initrd = self.boot_partition().dump(&entry.initrd, &self.disk.with_file_name("initrd"))?;
-        let mut command = base(self.lab, accelerator(self.lab)?);
-        command.args(["-serial", "mon:stdio"]).args(drive(&self.disk, false));
+        let mut command = qemu::base(self.lab, qemu::accelerator(self.lab)?);
+        command.args(["-serial", "mon:stdio"]).args(qemu::drive(&self.disk, false));
         if let Some(staging) = &self.staging {
-            command.args(drive(staging, true));
+            command.args(qemu::drive(staging, true));
         }
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
         command.args(["-append", &format!("{} {}", entry.cmdline(&self.firstboot), self.append)]);
@@ -291,130 +279,13 @@ impl<'a> Machine<'a> {
     }
 }
 
-fn drive(path: &Path, readonly: bool) -> [String; 2] {
-    let readonly = if readonly { "on" } else { "off" };
-    // A test's disk is thrown away: what the guest syncs need not reach ours.
-    let options = format!("file={},format=raw,if=virtio,cache=unsafe,readonly={readonly}", path.display());
-    ["-drive".to_owned(), options]
-}
-
-/// A drive that the guest finds by its serial number.
-fn numbered_drive(path: &Path, number: usize) -> [String; 4] {
-    let drive = format!("file={},format=raw,if=none,id=additional{number},cache=unsafe", path.display());
-    let device = format!("virtio-blk-pci,drive=additional{number},serial=disk{number}");
-    ["-drive".to_owned(), drive, "-device".to_owned(), device]
-}
-
-/// A drive whose flushes matter to the guest, and are logged with its writes.
-fn recorded_drive(disk: &Path, log: &Path) -> Result<[String; 4]> {
-    // QEMU does not create it.
-    fs::write(log, "").with_context(|| format!("creating {}", log.display()))?;
-    let file = |role: &str, path: &Path| {
-        // The log is what survives; the host's disk need not be bothered.
-        format!("{role}.driver=file,{role}.filename={},{role}.cache.no-flush=on", path.display())
-    };
-    let node = format!(
-        "driver=blklogwrites,node-name=recorded,log-sector-size=512,{},{}",
-        file("file", disk),
-        file("log", log)
-    );
-    Ok(["-blockdev".to_owned(), node, "-device".to_owned(), "virtio-blk-pci,drive=recorded,write-cache=on".to_owned()])
-}
-
-fn base(lab: &Lab, accelerator: &str) -> Command {
-    let mut command = lab.tool(["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot"]);
-    let cpu = if accelerator == "kvm" { "host" } else { TCG_CPU };
-    let accel = if accelerator == "kvm" { "kvm" } else { "tcg,thread=multi" };
-    command.args(["-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2"]);
-    command.args(["-m", &MEMORY.to_string()]);
-    command
-}
-
-fn qemu(lab: &Lab, accelerator: &str, console: &Path) -> Command {
-    let mut command = base(lab, accelerator);
-    command.args(["-chardev", &format!("file,id=console,path={}", console.display()), "-serial", "chardev:console"]);
-    command
-}
-
-/// Start QEMU and wait for its end, or for a sign that there is nothing to wait for: one that is `hopeless`, or one that
-/// `ends` what is to be seen.
-fn wait(mut command: Command, console: &Path, timeout: Duration, hopeless: &[&str], ends: &[&str]) -> Result<()> {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting QEMU")?;
-    let deadline = Instant::now() + timeout;
-    loop {
-        if let Some(status) = child.try_wait().context("waiting for QEMU")? {
-            let mut said = String::new();
-            if let Some(mut stderr) = child.stderr.take() {
-                std::io::Read::read_to_string(&mut stderr, &mut said).context("reading QEMU's messages")?;
-            }
-            if !status.success() {
-                bail!("running QEMU: {status}: {}", said.trim());
-            }
-            return Ok(());
-        }
-        let seen = read_lossy(console);
-        if let Some(sign) = hopeless.iter().find(|sign| seen.contains(**sign)) {
-            stop(&mut child)?;
-            bail!("the console says: {sign}");
-        }
-        if ends.iter().any(|sign| seen.contains(sign)) {
-            return stop(&mut child);
-        }
-        if Instant::now() > deadline {
-            stop(&mut child)?;
-            bail!("no end after {} s", timeout.as_secs());
-        }
-        sleep(Duration::from_millis(250));
-    }
-}
-
-/// Whether a kernel has died while it set itself up. On a busy host an emulated processor was once seen to trip over code that
+/// Returns whether a kernel has died while it set itself up. On a busy host an emulated processor was once seen to trip over code that
 /// the kernel patches on another one. What is wrong with the disk is wrong a second time.
 fn is_emulators(console: &str) -> bool {
     console.contains("Kernel panic") && console.lines().any(|line| line.contains("PID: 1 Comm: swapper/"))
 }
 
-fn stop(child: &mut Child) -> Result<()> {
-    child.kill().context("stopping QEMU")?;
-    child.wait().context("waiting for QEMU")?;
-    Ok(())
-}
-
-/// Hardware virtualisation if a kernel really comes up with it: the device may exist and not do.
-fn accelerator(lab: &Lab) -> Result<&'static str> {
-    static CHOICE: OnceLock<&'static str> = OnceLock::new();
-    if let Some(choice) = CHOICE.get() {
-        return Ok(choice);
-    }
-    let choice = if Path::new("/dev/kvm").exists() && kvm_works(lab)? { "kvm" } else { "tcg" };
-    eprintln!("accelerator: {choice}");
-    Ok(CHOICE.get_or_init(|| choice))
-}
-
-/// Without an initramfs a kernel panics for want of a root: that it gets so far is the proof.
-fn kvm_works(lab: &Lab) -> Result<bool> {
-    let kernels = crate::images::trees::kernels(lab)?;
-    let kernel = crate::images::trees::kernel_image(&kernels.join("boot"))?;
-    let console = lab.logs.join("kvm-probe.console");
-    fs::write(&console, "").context("creating the probe's console log")?;
-    let mut command = qemu(lab, "kvm", &console);
-    command.arg("-kernel").arg(kernel).args(["-append", "console=ttyS0 panic=-1"]);
-    Ok(match wait(command, &console, KVM_TIMEOUT, HOPELESS, &[]) {
-        Ok(()) => read_lossy(&console).contains("Linux version"),
-        Err(error) => format!("{error}").contains("Kernel panic"),
-    })
-}
-
-/// A log as far as it is written; there may be none yet.
-fn read_lossy(path: &Path) -> String {
-    match fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(_) => String::new(),
-    }
-}
-
-/// The end of the console and of what the guest sent when it failed.
+/// Returns the end of the console and of what the guest sent when it failed.
 fn report(console: &Path, journal: &Path) -> String {
     let mut text = format!("  console ({}):\n{}", console.display(), cmd::tail(&read_lossy(console)));
     let sent = read_lossy(journal);

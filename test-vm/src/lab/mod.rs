@@ -7,9 +7,11 @@ pub mod cache;
 pub mod cmd;
 pub mod guest;
 pub mod host;
+pub mod kernels;
 pub mod machine;
 pub mod peer;
 mod places;
+pub mod qemu;
 pub mod registry;
 
 pub use places::{Lab, workspace};
