@@ -2,8 +2,10 @@
 //! The images: trees, node images and disks, and what a boot of them is to do.
 
 pub mod chunks;
+pub mod disk;
 pub mod ignition;
 pub mod job;
+mod label;
 pub mod layout;
 pub mod node;
 mod set;

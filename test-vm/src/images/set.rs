@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 
+use super::disk;
 use super::node::{self, NodeImage};
 use super::trees::{self, Flavour, Role, Tree};
 use crate::lab::Lab;
@@ -51,8 +52,8 @@ impl<'a> Images<'a> {
         })
     }
 
-    /// A pristine disk with the bootimage, its root on this file system. It must not be written to.
+    /// Returns a pristine disk with the bootimage, its root on this file system. It must not be written to.
     pub fn disk(&self, fstype: &str) -> Result<PathBuf> {
-        trees::disk(self.lab, &self.bootimage, fstype)
+        disk::deployed(self.lab, &self.bootimage, fstype)
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The two trees and their commits, from Debian roots and kernels; and the disk with the first of them deployed.
+//! The two trees and their commits, from Debian roots and kernels.
 
 use std::ffi::OsString;
 use std::fs;
@@ -250,21 +250,4 @@ pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Re
         cmd::run(&mut lab.script("commit.sh", arguments))
     })?;
     Ok(Tree { flavour, dir, root, branch, kernel })
-}
-
-/// A disk with the bootimage deployed, its root on this file system.
-pub fn disk(lab: &Lab, bootimage: &Tree, fstype: &str) -> Result<PathBuf> {
-    let inputs = Inputs::default()
-        .text(bootimage.dir.to_string_lossy())
-        .text(lab.tools().to_string_lossy())
-        .text(fstype)
-        .file(&lab.own("scripts/disk.sh"))?
-        .file(&lab.own("scripts/label.py"))?
-        .file(&lab.own("guest/grub.cfg"))?;
-    let dir = lab.cache.artefact(&bootimage.flavour.kind(&format!("disk-{fstype}")), inputs, |dir| {
-        let repo = bootimage.repo();
-        let arguments = [dir.as_os_str(), repo.as_os_str(), bootimage.branch.as_ref(), fstype.as_ref()];
-        cmd::run(&mut lab.script("disk.sh", arguments))
-    })?;
-    Ok(dir.join("disk.raw"))
 }

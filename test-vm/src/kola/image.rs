@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::images::node;
 use crate::images::trees::{self, Flavour, Role, Tree};
+use crate::images::{disk, node};
 use crate::lab::Lab;
 use crate::lab::bls::BootPartition;
 use crate::lab::cache::Inputs;
@@ -34,17 +34,11 @@ const ARCHIVE: &str = "node.ociarchive";
 pub fn build(lab: &Lab) -> Result<PathBuf> {
     let tree = tree(lab)?;
     let peer = peer::binary(lab)?;
-    let inputs = Inputs::default()
-        .text(tree.dir.to_string_lossy())
-        .text(lab.tools().to_string_lossy())
-        .file(&peer)?
-        .tree(&lab.own("scripts"))?
-        .file(&lab.own("guest/grub.cfg"))?;
+    let inputs = Inputs::default().text(tree.dir.to_string_lossy()).file(&peer)?.tree(&lab.own("scripts"))?;
+    let inputs = disk::add_files(lab, inputs)?;
     lab.cache.artefact("kola-build", inputs, |dir| {
         let build = directory(dir)?;
-        let (repo, branch) = (tree.repo(), &tree.branch);
-        let arguments = [build.as_os_str(), repo.as_os_str(), branch.as_ref(), "ext4".as_ref()];
-        cmd::run(&mut lab.script("disk.sh", arguments))?;
+        disk::write(lab, &tree, "ext4", &build)?;
         let stamp = dir.join("ignition.firstboot");
         fs::write(&stamp, "set ignition_firstboot=\"ignition.firstboot\"\n").context("writing the first-boot stamp")?;
         BootPartition::of(lab, &build.join("disk.raw")).write(&stamp, "/ignition.firstboot")?;

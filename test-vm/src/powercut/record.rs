@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::images::Images;
+use crate::images::disk;
 use crate::images::job::{job, request};
 use crate::images::trees::{self, Role};
 use crate::lab::cache::Inputs;
@@ -35,7 +36,7 @@ pub fn recording(images: &Images<'_>, fstype: &str, marked: bool) -> Result<Reco
     let lab = images.lab;
     let disk = if marked {
         let slipstream = trees::slipstream_with_failpoints(lab)?;
-        trees::disk(lab, &trees::tree(lab, Role::Bootimage, &slipstream)?, fstype)?
+        disk::deployed(lab, &trees::tree(lab, Role::Bootimage, &slipstream)?, fstype)?
     } else {
         images.disk(fstype)?
     };
