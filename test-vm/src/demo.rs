@@ -7,7 +7,7 @@ use crate::images::Images;
 use crate::images::job::{job, request};
 use crate::lab::machine::{Loader, Machine};
 
-/// Boot once into the node image and print what a user wants to see.
+/// Boots once into the node image and prints what a user wants to see.
 pub fn run(images: &Images<'_>) -> Result<()> {
     println!(
         "The disk carries bootimage {} with kernel {}.",
@@ -51,7 +51,7 @@ fn state(answer: &crate::lab::guest::Answer) -> &str {
     answer.state.as_deref().unwrap_or("?")
 }
 
-/// Boot a copy of the disk with its console on the terminal. A root shell is on the console, too.
+/// Boots a copy of the disk with its console on the terminal. A root shell is on the console, too.
 pub fn boot(images: &Images<'_>, append: &str) -> Result<()> {
     let mut machine = Machine::new(images.lab, "boot", &images.disk("ext4")?, Loader::Direct)?;
     machine.attach(&images.node.staging);

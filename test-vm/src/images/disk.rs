@@ -41,8 +41,8 @@ pub fn write(lab: &Lab, tree: &Tree, fstype: &str, dir: &Path) -> Result<()> {
     cmd::run(&mut lab.script("disk.sh", [dir.as_os_str(), fstype.as_ref()]))
 }
 
-/// Labels what the builder of a CoreOS image labels, if the deployment has a policy: this host has none, so nothing that
-/// ostree wrote has a label.
+/// Labels what the builder of a CoreOS image labels, if the deployment has a policy: this host has none, so nothing
+/// that ostree wrote has a label.
 fn add_labels(work: &Path) -> Result<()> {
     let (root, boot) = (work.join("root"), work.join("boot"));
     let deployment = deployment(&root.join(DEPLOYMENTS))?;

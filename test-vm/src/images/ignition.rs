@@ -27,7 +27,7 @@ const FILES: &[&str] = &[
 /// On the registry, but the node image is not there.
 const MIRROR: &str = "mirror/os";
 
-/// An artefact: an initramfs of the bootimage's kernel, to be used in place of the bootimage's own.
+/// Returns an artefact: an initramfs of the bootimage's kernel, to be used in place of the bootimage's own.
 pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     let base = trees::root(lab, Role::Bootimage)?;
     let root = trees::extended_root(lab, "ignition-root", &base, &lab.packages("ignition")?)?;
@@ -55,8 +55,8 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     Ok(dir.join("initramfs.img"))
 }
 
-/// The config of a node whose pool has slipstream switched on, and whose image is this one in this registry; `mirror` is
-/// the address of a mirror that is to be asked first.
+/// Returns the config of a node whose pool has slipstream switched on, and whose image is this one in this registry;
+/// `mirror` is the address of a mirror that is to be asked first.
 pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &str) -> Result<String> {
     let address = registry.address();
     let path = lab.source.join("tests/mco/machine-configs/worker.json");
@@ -89,7 +89,7 @@ pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &
     Ok(json!({"ignition": {"version": SPECIFICATION}, "storage": {"files": files}}).to_string())
 }
 
-/// As the MCO writes it: what is not a letter or a digit is escaped.
+/// Returns a URL as the MCO writes it: what is not a letter or a digit is escaped.
 fn data_url(text: &str) -> String {
     let mut url = "data:,".to_owned();
     for byte in text.bytes() {

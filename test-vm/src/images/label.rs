@@ -17,8 +17,8 @@ const MAX_LABEL: usize = 4096;
 /// The end of the names of a repository's content objects. Their attributes are part of their checksums.
 const OBJECT: &[u8] = b".file";
 
-/// Gives `top` this type if it has no label, and what is below it the label of its directory. What has a label keeps it, and
-/// so do content objects, and files with several names.
+/// Gives `top` this type if it has no label, and what is below it the label of its directory. What has a label keeps
+/// it, and so do content objects, and files with several names.
 pub fn tree(top: &Path, kind: &str) -> Result<()> {
     below(top, format!("system_u:object_r:{kind}:s0\0").as_bytes())
 }

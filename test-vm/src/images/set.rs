@@ -25,12 +25,12 @@ pub struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    /// Build what is missing of the plain images.
+    /// Builds what is missing of the plain images.
     pub fn build(lab: &'a Lab, keep_node_image: bool) -> Result<Self> {
         Self::build_flavour(lab, Flavour::Plain, keep_node_image)
     }
 
-    /// Build what is missing of these images.
+    /// Builds what is missing of these images.
     pub fn build_flavour(lab: &'a Lab, flavour: Flavour, keep_node_image: bool) -> Result<Self> {
         let slipstream = trees::slipstream(lab)?;
         // Both trees start from the same things.

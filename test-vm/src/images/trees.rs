@@ -29,7 +29,7 @@ const TREE_FILES: &[&str] = &[
     "scripts/tree.sh",
 ];
 
-/// What ostree-prepare-root is told in the images with composefs, and in their initramfs.
+/// What ostree-prepare-root reads in the images with composefs, and in their initramfs.
 const PREPARE_ROOT: &str = "guest/prepare-root.conf";
 
 /// Which images.
@@ -51,7 +51,7 @@ impl Flavour {
         }
     }
 
-    /// Its name for a kind of artefact.
+    /// Returns its name for a kind of artefact.
     pub fn kind(self, kind: &str) -> String {
         match self {
             Self::Plain => kind.to_owned(),
@@ -71,7 +71,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Its name in files and refs.
+    /// Returns its name in files and refs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bootimage => "bootimage",
@@ -79,7 +79,7 @@ impl Role {
         }
     }
 
-    /// Its version, as os-release has it.
+    /// Returns its version, as os-release has it.
     pub fn version(self) -> &'static str {
         match self {
             Self::Bootimage => "41.20260101.0",
@@ -110,18 +110,18 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The repository.
+    /// Returns the repository.
     pub fn repo(&self) -> PathBuf {
         self.dir.join("repo")
     }
 }
 
-/// The Debian root of a role of the plain images.
+/// Returns the Debian root of a role of the plain images.
 pub fn root(lab: &Lab, role: Role) -> Result<PathBuf> {
     root_of(lab, Flavour::Plain, role)
 }
 
-/// The Debian root of a role: the node's is the bootimage's with more packages, or with the same.
+/// Returns the Debian root of a role: the node's is the bootimage's with more packages, or with the same.
 pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
     if flavour == Flavour::Selinux {
         return policy_root(lab, role);
@@ -137,7 +137,7 @@ pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
     }
 }
 
-/// The Debian root of a role with a policy.
+/// Returns the Debian root of a role with a policy.
 fn policy_root(lab: &Lab, role: Role) -> Result<PathBuf> {
     let plain = root(lab, role)?;
     let kind = format!("selinux-{}-packages", role.name());
@@ -152,7 +152,7 @@ fn policy_root(lab: &Lab, role: Role) -> Result<PathBuf> {
     Ok(dir.join("root"))
 }
 
-/// A copy of a root with more packages in it.
+/// Returns a copy of a root with more packages in it.
 pub fn extended_root(lab: &Lab, kind: &str, base: &Path, packages: &[String]) -> Result<PathBuf> {
     let inputs = Inputs::default().text(base.to_string_lossy()).text(packages.join(" "));
     let dir = lab.cache.artefact(kind, inputs, |dir| {
@@ -174,12 +174,12 @@ pub fn extended_root(lab: &Lab, kind: &str, base: &Path, packages: &[String]) ->
     Ok(dir.join("root"))
 }
 
-/// What `make install` puts into an image, in a directory of its own.
+/// Returns a directory with what `make install` puts into an image.
 pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
     installed(lab, &lab.source.join("target"))
 }
 
-/// The same with named steps that are marked on the disk (`src/failpoint.rs`).
+/// Returns the same with named steps that are marked on the disk (`src/failpoint.rs`).
 pub fn slipstream_with_failpoints(lab: &Lab) -> Result<PathBuf> {
     let target = lab.source.join("target/failpoints");
     let mut cargo = cmd::words("cargo", ["build", "--release", "--locked", "--package", "slipstream", "--bins"]);
@@ -207,12 +207,12 @@ fn installed(lab: &Lab, target: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The commit of a role of the plain images, with what [`slipstream`] gave.
+/// Returns the commit of a role of the plain images, with what [`slipstream`] gave.
 pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
     tree_of(lab, Flavour::Plain, role, slipstream)
 }
 
-/// The commit of a role, with what [`slipstream`] gave.
+/// Returns the commit of a role, with what [`slipstream`] gave.
 pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Result<Tree> {
     let root = root_of(lab, flavour, role)?;
     let kernels = kernels::both(lab)?.join(role.kernel_dir());

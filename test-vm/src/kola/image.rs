@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A disk and a node image for the real kola, in the form in which coreos-assembler leaves what it has built: kola finds
-//! the archive that it injects nowhere else (`--workdir`).
+//! A disk and a node image for the real kola, in the form in which coreos-assembler leaves what it has built: kola
+//! finds the archive that it injects nowhere else (`--workdir`).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -30,7 +30,7 @@ const DISTRIBUTION: &str = "fedora-coreos";
 /// The archive that kola injects.
 const ARCHIVE: &str = "node.ociarchive";
 
-/// An artefact: a working directory as coreos-assembler's, with one build.
+/// Returns an artefact: a working directory as coreos-assembler's, with one build.
 pub fn build(lab: &Lab) -> Result<PathBuf> {
     let tree = tree(lab)?;
     let peer = peer::binary(lab)?;
@@ -51,14 +51,14 @@ pub fn build(lab: &Lab) -> Result<PathBuf> {
     })
 }
 
-/// A working directory, below the logs, with somebody else's disk and archive.
+/// Makes a working directory, below the logs, with a disk and an archive that were not built here.
 pub fn link(lab: &Lab, disk: &Path, archive: &Path) -> Result<PathBuf> {
     let dir = lab.logs.join("kola-build");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
     }
     let build = directory(&dir)?;
-    // kola tells the format by the name.
+    // kola goes by the name for the format.
     let format = disk.extension().and_then(|format| format.to_str()).filter(|format| ["qcow2", "raw"].contains(format));
     let format = format.with_context(|| format!("taking {}: it is called neither .qcow2 nor .raw", disk.display()))?;
     let name = format!("disk.{format}");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Runs the tests of kola-tests/ as kola would, in our own machine: <https://coreos.github.io/coreos-assembler/kola/external-tests/>.
-//! A test is installed and runs as a unit; it may reboot the machine and go on at a mark; the console is looked at. What
-//! kola's machine has and ours has not: an Ignition config, a first boot, a network.
+//! Runs the tests of kola-tests/ as kola would, in our own machine:
+//! <https://coreos.github.io/coreos-assembler/kola/external-tests/>. A test is installed and runs as a unit; it may
+//! reboot the machine and go on at a mark; the console is looked at. What kola's machine has and ours has not: an
+//! Ignition config, a first boot, a network.
 
 mod console;
 mod discover;
@@ -34,7 +35,7 @@ const GUEST: &str = "kola.sh";
 /// A test that reboots for ever is broken; timeoutMin would end it later.
 const MAX_BOOTS: usize = 10;
 
-/// The tests that kola would choose here.
+/// Returns the tests that kola would choose here.
 fn tests() -> Result<Vec<Test>> {
     let found = discover::tests(&workspace()?.join("kola-tests"), PROJECT)?;
     Ok(found.into_iter().filter(|test| test.header.runs_on(PLATFORM) && test.header.required_tag.is_none()).collect())

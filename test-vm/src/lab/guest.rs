@@ -23,7 +23,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Make the disk.
+    /// Makes the disk.
     pub fn write_disk(&self, lab: &Lab, image: &Path) -> Result<()> {
         let dir = tempfile::tempdir_in(lab.cache.dir()).context("creating a staging directory")?;
         let root = dir.path();
@@ -66,7 +66,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Of the lines on the channel; unknown ones are noise.
+    /// Parses the lines on the channel; unknown ones are noise.
     pub fn parse(text: &str) -> Self {
         let mut answer = Self::default();
         for line in text.lines() {
@@ -87,7 +87,7 @@ impl Answer {
         answer
     }
 
-    /// A fact's value.
+    /// Returns a fact's value.
     pub fn fact(&self, name: &str) -> Result<&str> {
         let found = self.facts.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str()).with_context(|| format!("reading {name} from the guest's answer"))
@@ -101,7 +101,8 @@ pub fn our_lines(console: &str) -> Vec<String> {
     ours.filter(|line| !line.contains("MiB/s, about")).collect()
 }
 
-/// Returns what slipstream complains about on the console; systemd's colours and the kernel's time stamps may surround it.
+/// Returns what slipstream complains about on the console; systemd's colours and the kernel's time stamps may surround
+/// it.
 pub fn error_lines(console: &str) -> Vec<String> {
     let ours = |line: &String| line.find("slipstream").is_some_and(|at| line[at..].contains(": error: "));
     console.lines().map(|line| plain(line.trim())).filter(ours).collect()

@@ -18,7 +18,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("systemctl", "systemd", "systemd"),
 ];
 
-/// Name everything that is missing at once.
+/// Names everything that is missing at once.
 pub fn check() -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // mmdebstrap and chattr may lie where only root looks.

@@ -67,7 +67,7 @@ pub struct Boot {
 }
 
 impl<'a> Machine<'a> {
-    /// A machine with a copy of `disk`; logs in the lab's log directory under `name`.
+    /// Makes a machine with a copy of `disk`; its logs go to the lab's log directory under `name`.
     pub fn new(lab: &'a Lab, name: &str, disk: &Path, loader: Loader) -> Result<Self> {
         let dir = lab.logs.join(name);
         if dir.exists() {
@@ -96,12 +96,12 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// Add a read-only disk.
+    /// Adds a read-only disk.
     pub fn attach(&mut self, staging: &Path) {
         self.staging = Some(staging.to_path_buf());
     }
 
-    /// Add an empty disk of this size, as truncate(1) has it. The first has the serial number `disk1`, as kola's.
+    /// Adds an empty disk of this size, as truncate(1) has it. The first has the serial number `disk1`, as kola's.
     pub fn add_disk(&mut self, size: &str) -> Result<()> {
         let path = self.disk.with_file_name(format!("additional-{}.raw", self.additional.len() + 1));
         cmd::run(cmd::words("truncate", ["--size", size]).arg(&path))
@@ -110,12 +110,12 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Log what the next boot writes to the disk, and its flushes, in a new file that the tools root can see.
+    /// Logs what the next boot writes to the disk, and its flushes, in a new file that the tools root can see.
     pub fn record(&mut self, log: &Path) {
         self.record = Some(log.to_path_buf());
     }
 
-    /// Connect it with QEMU's user network, where DHCP works, and give it this Ignition config.
+    /// Connects it with QEMU's user network, where DHCP works, and gives it this Ignition config.
     pub fn connect(&mut self, ignition: &str) -> Result<()> {
         // Not among the logs: it holds a password.
         let path = self.disk.with_file_name("config.ign");
@@ -127,7 +127,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Make the next boot a first one: these are the arguments, and a stamp on the boot partition stands for them.
+    /// Makes the next boot a first one: these are the arguments, and a stamp on the boot partition stands for them.
     pub fn set_firstboot(&mut self, kargs: &str) -> Result<()> {
         let stamp = self.dir.join("ignition.firstboot");
         let kargs = format!("ignition.firstboot {kargs}");
@@ -142,17 +142,17 @@ impl<'a> Machine<'a> {
         if self.loader == Loader::Grub { format!(" {TEST_KARGS}") } else { String::new() }
     }
 
-    /// Where its logs are.
+    /// Returns where its logs are.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The disk as the guest left it.
+    /// Returns the boot partition as the guest left it.
     pub fn boot_partition(&self) -> BootPartition<'_> {
         BootPartition::of(self.lab, &self.disk)
     }
 
-    /// Boot once, let the guest do its job, and wait for the end.
+    /// Boots once, lets the guest do its job, and waits for the end.
     pub fn boot(&mut self, job: &Job) -> Result<Boot> {
         let boot = self.watch(job, HOPELESS, &[])?;
         if !(boot.answer.passed || boot.answer.reboot.is_some()) {
@@ -162,7 +162,7 @@ impl<'a> Machine<'a> {
         Ok(boot)
     }
 
-    /// A boot that resets from within the initramfs.
+    /// Boots; that resets from within the initramfs.
     pub fn boot_to_reset(&mut self, job: &Job) -> Result<Boot> {
         let boot = self.watch(job, HOPELESS, &[])?;
         if !boot.console.contains(RESET) || boot.answer != Answer::default() {
@@ -171,7 +171,7 @@ impl<'a> Machine<'a> {
         Ok(boot)
     }
 
-    /// A boot that stops in the emergency shell of the initramfs. Then the power goes.
+    /// Boots; that stops in the emergency shell of the initramfs. Then the power goes.
     pub fn boot_to_emergency(&mut self, job: &Job) -> Result<Boot> {
         let kept = self.append.clone();
         self.append.push_str(" rd.shell=1");
@@ -184,17 +184,18 @@ impl<'a> Machine<'a> {
         Ok(boot)
     }
 
-    /// A file of the present boot.
+    /// Returns the path of a file of the present boot.
     fn file(&self, kind: &str) -> PathBuf {
         self.dir.join(format!("boot-{}.{kind}", self.boots))
     }
 
-    /// The end of what there is of the present boot.
+    /// Returns the end of what there is of the present boot.
     fn report(&self) -> String {
         report(&self.file("console"), &self.file("journal"))
     }
 
-    /// Boot once until the guest goes away, or says on the console that it has come to its end; an error if it is `hopeless`.
+    /// Boots once until the guest goes away, or says on the console that it has come to its end; an error if it is
+    /// `hopeless`.
     fn watch(&mut self, job: &Job, hopeless: &[&str], ends: &[&str]) -> Result<Boot> {
         self.boots += 1;
         let testdata = self.disk.with_file_name("testdata.img");
@@ -216,7 +217,7 @@ impl<'a> Machine<'a> {
         Ok(Boot { console: read_lossy(&console), answer: Answer::parse(&read_lossy(&results)), seconds })
     }
 
-    /// Run QEMU to its end; in there, how the guest ended.
+    /// Runs QEMU to its end, and returns how the guest ended.
     fn run(&self, testdata: &Path, hopeless: &[&str], ends: &[&str]) -> Result<Result<()>> {
         let (console, results, journal) = (self.file("console"), self.file("results"), self.file("journal"));
         let mut command = qemu::with_console(self.lab, qemu::accelerator(self.lab)?, &console);
@@ -249,7 +250,7 @@ impl<'a> Machine<'a> {
         Ok(qemu::wait(command, &console, self.timeout, hopeless, ends))
     }
 
-    /// Hold slipstream's status file, if the boot left one, against its schema.
+    /// Holds slipstream's status file, if the boot left one, against its schema.
     fn check_status(&self, answer: &Answer) -> Result<()> {
         let Ok(status) = answer.fact("status") else { return Ok(()) };
         let path = self.dir.join(format!("boot-{}.status.json", self.boots));
@@ -261,7 +262,7 @@ impl<'a> Machine<'a> {
         cmd::run(self.lab.tool(arguments).args([&path, &schema])).context("validating the status file")
     }
 
-    /// The same machine with the console on this terminal, until it powers off.
+    /// Runs the same machine with the console on this terminal, until it powers off.
     pub fn interactive(&self) -> Result<()> {
         let entry = self.boot_partition().default_entry()?;
         let kernel = self.boot_partition().dump(&entry.linux, &self.disk.with_file_name("vmlinuz"))?;
@@ -279,8 +280,8 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Returns whether a kernel has died while it set itself up. On a busy host an emulated processor was once seen to trip over code that
-/// the kernel patches on another one. What is wrong with the disk is wrong a second time.
+/// Returns whether a kernel has died while it set itself up. On a busy host an emulated processor was once seen to trip
+/// over code that the kernel patches on another one. What is wrong with the disk is wrong a second time.
 fn is_emulators(console: &str) -> bool {
     console.contains("Kernel panic") && console.lines().any(|line| line.contains("PID: 1 Comm: swapper/"))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The laboratory: the places, the host's and the tools' programs, the machine and its guest, and servers for it. It knows
-//! nothing of the images.
+//! The laboratory: the places, the host's and the tools' programs, the machine and its guest, and servers for it. It
+//! knows nothing of the images.
 
 pub mod bls;
 pub mod cache;

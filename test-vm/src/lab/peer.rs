@@ -12,7 +12,7 @@ use super::places::Lab;
 /// The program's name.
 pub const NAME: &str = "ostree-ext-cli";
 
-/// Its binary: `$SLIPSTREAM_PEER`, or built here (some minutes) and kept in the cache.
+/// Returns its binary: `$SLIPSTREAM_PEER`, or built here (some minutes) and kept in the cache.
 pub fn binary(lab: &Lab) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SLIPSTREAM_PEER") {
         return PathBuf::from(path).canonicalize().context("finding the program that SLIPSTREAM_PEER names");

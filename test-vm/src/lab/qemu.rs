@@ -73,8 +73,8 @@ pub fn with_console(lab: &Lab, accelerator: &str, console: &Path) -> Command {
     command
 }
 
-/// Starts QEMU and waits for its end, or for a sign that there is nothing to wait for: one that is `hopeless`, or one that
-/// `ends` what is to be seen.
+/// Starts QEMU and waits for its end, or for a sign that there is nothing to wait for: one that is `hopeless`, or one
+/// that `ends` what is to be seen.
 pub fn wait(mut command: Command, console: &Path, timeout: Duration, hopeless: &[&str], ends: &[&str]) -> Result<()> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting QEMU")?;
@@ -123,7 +123,8 @@ pub fn accelerator(lab: &Lab) -> Result<&'static str> {
     Ok(CHOICE.get_or_init(|| choice))
 }
 
-/// Returns whether a kernel comes up. Without an initramfs it panics for want of a root: that it gets so far is the proof.
+/// Returns whether a kernel comes up. Without an initramfs it panics for want of a root: that it gets so far is the
+/// proof.
 fn kvm_works(lab: &Lab) -> Result<bool> {
     let kernels = kernels::both(lab)?;
     let kernel = kernels::image(&kernels.join("boot"))?;

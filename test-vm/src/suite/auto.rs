@@ -16,7 +16,7 @@ use crate::lab::registry::{self, Registry, SECRETS};
 /// What CoreOS's GRUB adds on the first boot of a cloud image.
 const FIRST_BOOT: &str = "rd.neednet=1 ip=dhcp";
 
-/// A machine on its first boot, with the network and Ignition.
+/// Returns a machine on its first boot, with the network and Ignition.
 pub fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine<'a>> {
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
     machine.initramfs = Some(ignition::initramfs(images.lab)?);
@@ -25,7 +25,7 @@ pub fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine
     Ok(machine)
 }
 
-/// The registry serves the node image: it is booted.
+/// Boots the node image that the registry serves.
 pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let storage = registry::storage(images.lab, &images.node.staging, &images.node.reference)?;
     let mut registry = Registry::new(images.lab)?;
@@ -55,10 +55,10 @@ pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Re
     Ok(())
 }
 
-/// Check that a text tells no password.
+/// Checks that a text shows no password.
 pub fn no_secret(text: &str, name: &str) -> Result<()> {
     for secret in SECRETS {
-        ensure!(!text.contains(secret), "reading {name}: it tells {secret:?}");
+        ensure!(!text.contains(secret), "reading {name}: it shows {secret:?}");
     }
     Ok(())
 }
