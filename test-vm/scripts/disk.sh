@@ -1,45 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# usage: disk.sh OUT REPO REF FSTYPE (in the tools root)
-# OUT/disk.raw: a disk as RHEL CoreOS has it (BIOS-BOOT, EFI, boot, root), REF deployed on it, GRUB in front.
+# usage: disk.sh OUT FSTYPE (in the tools root)
+# OUT/disk.raw: a disk as RHEL CoreOS has it (BIOS-BOOT, EFI, boot, root), with what sysroot.sh left in OUT/work, GRUB in
+# front. OUT/work is consumed.
 set -euo pipefail
 
-out=$1 repo=$2 ref=$3 fstype=$4
+out=$1 fstype=$2
 disk=$out/disk.raw
 work=$out/work
-here=$(dirname "$0")
-mkdir -p "$work/root"
-
-ostree admin init-fs --modern "$work/root"
-sysrepo=$work/root/ostree/repo
-ostree config --repo="$sysrepo" set sysroot.bootloader none
-ostree config --repo="$sysrepo" set sysroot.readonly true
-ostree admin stateroot-init testos --sysroot="$work/root"
-ostree pull-local --repo="$sysrepo" "$repo" "$ref"
-# As on RHEL CoreOS: the word $ignition_firstboot is GRUB's to expand, at every boot.
-ostree admin deploy --sysroot="$work/root" --os=testos --karg=console=ttyS0 --karg=rw --karg=root=LABEL=root \
-  --karg="rootfstype=$fstype" --karg="\$ignition_firstboot" --karg=ignition.platform.id=qemu "$ref"
-
-# What must outlive the swap. The disk with xfs has an /etc as the image made it.
-deployment=$(echo "$work"/root/ostree/deploy/testos/deploy/*.0)
-if [[ $fstype == ext4 ]]; then
-  echo 'changed on this machine' >"$deployment/etc/local-change"
-fi
-mkdir -p "$work/root/ostree/deploy/testos/var/lib"
-echo 'kept' >"$work/root/ostree/deploy/testos/var/lib/kept"
-
-# A partition of its own: what ostree has linked there from the repository becomes a copy, without its attributes.
-cp -R --preserve=mode,ownership,timestamps "$work/root/boot" "$work/boot"
-rm -r "$work/root/boot"
-mkdir "$work/root/boot"
-mkdir "$work/boot/grub2"
-cp "$here/../guest/grub.cfg" "$work/boot/grub2/grub.cfg"
-
-# What the builder of a CoreOS image labels: this host has no policy, so nothing that ostree wrote has a label.
-if [[ -e $deployment/etc/selinux/config ]]; then
-  python3 "$here/label.py" "$work/root" root_t "$work/root/ostree" usr_t "$work/boot" boot_t "$deployment/etc" etc_t \
-    "$work/root/ostree/deploy/testos/var" var_t "$work/root/ostree/deploy/testos/var/lib" var_lib_t
-fi
 
 truncate -s 6G "$disk"
 sfdisk --quiet "$disk" <<'LAYOUT'

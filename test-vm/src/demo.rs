@@ -4,14 +4,14 @@
 use anyhow::{Result, ensure};
 
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{job, request};
+use crate::images::job::{job, request};
+use crate::lab::machine::{Loader, Machine};
 
-/// Boot once into the node image and print what a user wants to see.
+/// Boots once into the node image and prints what a user wants to see.
 pub fn run(images: &Images<'_>) -> Result<()> {
     println!(
         "The disk carries bootimage {} with kernel {}.",
-        crate::trees::Role::Bootimage.version(),
+        crate::images::trees::Role::Bootimage.version(),
         images.bootimage.kernel
     );
     println!("The node image is {}.", images.node.reference);
@@ -43,15 +43,15 @@ pub fn run(images: &Images<'_>) -> Result<()> {
     Ok(())
 }
 
-fn up(answer: &crate::guest::Answer) -> &str {
+fn up(answer: &crate::lab::guest::Answer) -> &str {
     answer.up.as_deref().unwrap_or("?")
 }
 
-fn state(answer: &crate::guest::Answer) -> &str {
+fn state(answer: &crate::lab::guest::Answer) -> &str {
     answer.state.as_deref().unwrap_or("?")
 }
 
-/// Boot a copy of the disk with its console on the terminal. A root shell is on the console, too.
+/// Boots a copy of the disk with its console on the terminal. A root shell is on the console, too.
 pub fn boot(images: &Images<'_>, append: &str) -> Result<()> {
     let mut machine = Machine::new(images.lab, "boot", &images.disk("ext4")?, Loader::Direct)?;
     machine.attach(&images.node.staging);

@@ -3,14 +3,14 @@
 
 use anyhow::{Context, Result};
 
-use crate::cmd;
 use crate::lab::Lab;
-use crate::peer;
+use crate::lab::cmd;
+use crate::lab::peer;
 
 /// Both importers run on the libostree of this suite.
 const SUITE: &str = "trixie";
 
-/// Run the differential test; true if nothing differs that should not.
+/// Runs the differential test, and returns whether nothing differs that should not.
 pub fn run(lab: &Lab) -> Result<bool> {
     let root = lab.debian_root("reference", SUITE, &lab.packages("reference")?)?;
     let peer = peer::binary(lab)?;

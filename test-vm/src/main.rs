@@ -3,37 +3,23 @@
 // This program is made of other programs.
 #![allow(clippy::disallowed_methods)]
 
-mod auto;
 mod bench;
-mod bls;
-mod cache;
-mod chunks;
-mod cmd;
-mod composefs;
 mod demo;
 mod differential;
-mod guest;
-mod host;
-mod ignition;
 mod images;
 mod kola;
 mod lab;
-mod layout;
-mod node;
-mod peer;
-mod policies;
 mod powercut;
-mod qemu;
-mod registry;
-mod selinux;
 mod suite;
 mod timing;
-mod trees;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Result, bail};
 use argh::FromArgs;
+
+use lab::{Lab, host};
 
 /// Build test images and boot them.
 #[derive(FromArgs)]
@@ -92,7 +78,7 @@ struct Test {
     list: bool,
 }
 
-/// boot once into the node image and tell what happened
+/// boot once into the node image and show what happened
 #[derive(FromArgs)]
 #[argh(subcommand, name = "demo")]
 struct Demo {}
@@ -123,7 +109,8 @@ struct Boot {
 fn main() -> ExitCode {
     let options: Options = argh::from_env();
     match run(options) {
-        Ok(code) => code,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -131,58 +118,44 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: Options) -> anyhow::Result<ExitCode> {
-    if let Subcommand::Test(Test { list: true, .. }) = options.command {
-        suite::list()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if let Subcommand::Bench(bench) = &options.command {
-        bench::run(options.log_dir, bench)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if let Subcommand::PowerCutsWorker(worker) = &options.command {
-        powercut::work(worker)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    host::check()?;
-    let lab = lab::Lab::open(options.log_dir)?;
-    if let Subcommand::Differential(_) = options.command {
-        return Ok(if differential::run(&lab)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
-    if let Subcommand::KolaImage(image) = &options.command {
-        let workdir = match (&image.disk, &image.archive) {
-            (None, None) => kola::build(&lab)?,
-            (Some(disk), Some(archive)) => kola::link(&lab, disk, archive)?,
-            _ => anyhow::bail!("taking an image: --disk and --archive go together, the archive is what kola injects"),
-        };
-        println!("{}", workdir.display());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let images = images::Images::build(&lab, options.keep_node_image)?;
+/// Does what the options say, and returns whether all is well.
+fn run(options: Options) -> Result<bool> {
+    let lab = || {
+        host::check()?;
+        Lab::open(options.log_dir.clone())
+    };
+    let keep = options.keep_node_image;
     match options.command {
-        Subcommand::Bench(_)
-        | Subcommand::Differential(_)
-        | Subcommand::KolaImage(_)
-        | Subcommand::PowerCutsWorker(_) => {}
-        Subcommand::Images(_) => {
-            for fstype in ["ext4", "xfs"] {
-                println!("{}", images.disk(fstype)?.display());
-            }
-            println!("{}", images.node.staging.display());
-        }
-        Subcommand::Test(test) => {
-            if !suite::run(&images, &test.filters)? {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-        Subcommand::Demo(_) => demo::run(&images)?,
-        Subcommand::Timing(timing) => timing::run(&images, timing.runs)?,
-        Subcommand::PowerCuts(power_cuts) => {
-            if !powercut::run(&images, &power_cuts)? {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-        Subcommand::Boot(boot) => demo::boot(&images, &boot.append)?,
+        Subcommand::Test(Test { list: true, .. }) => suite::list().map(|()| true),
+        Subcommand::Bench(bench) => bench::run(options.log_dir, &bench).map(|()| true),
+        Subcommand::PowerCutsWorker(worker) => powercut::work(&worker).map(|()| true),
+        Subcommand::Differential(_) => differential::run(&lab()?),
+        Subcommand::KolaImage(image) => kola_image(&lab()?, &image).map(|()| true),
+        Subcommand::Images(_) => list_images(&images::Images::build(&lab()?, keep)?).map(|()| true),
+        Subcommand::Test(test) => suite::run(&images::Images::build(&lab()?, keep)?, &test.filters),
+        Subcommand::Demo(_) => demo::run(&images::Images::build(&lab()?, keep)?).map(|()| true),
+        Subcommand::Timing(timing) => timing::run(&images::Images::build(&lab()?, keep)?, timing.runs).map(|()| true),
+        Subcommand::PowerCuts(cuts) => powercut::run(&images::Images::build(&lab()?, keep)?, &cuts),
+        Subcommand::Boot(boot) => demo::boot(&images::Images::build(&lab()?, keep)?, &boot.append).map(|()| true),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the directory in which the real kola finds a disk and a node image.
+fn kola_image(lab: &Lab, image: &KolaImage) -> Result<()> {
+    let workdir = match (&image.disk, &image.archive) {
+        (None, None) => kola::build(lab)?,
+        (Some(disk), Some(archive)) => kola::link(lab, disk, archive)?,
+        _ => bail!("taking an image: --disk and --archive go together, the archive is what kola injects"),
+    };
+    println!("{}", workdir.display());
+    Ok(())
+}
+
+/// Prints where the images are.
+fn list_images(images: &images::Images<'_>) -> Result<()> {
+    for fstype in ["ext4", "xfs"] {
+        println!("{}", images.disk(fstype)?.display());
+    }
+    println!("{}", images.node.staging.display());
+    Ok(())
 }

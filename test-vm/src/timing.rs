@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::guest::{Answer, Job};
 use crate::images::Images;
+use crate::images::job::{job, request};
+use crate::images::trees::{self, Role};
 use crate::lab::Lab;
-use crate::peer;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{job, request};
-use crate::trees::{self, Role};
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::guest::{Answer, Job};
+use crate::lab::kernels;
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::peer;
 
 /// The initramfs images that are compared: name, dracut modules, files.
 const INITRAMFS: &[(&str, &str, &str)] = &[
@@ -26,7 +27,7 @@ const INITRAMFS: &[(&str, &str, &str)] = &[
     ("network-libostree", "ostree systemd network-manager url-lib", "/usr/lib/x86_64-linux-gnu/libostree-1.so.1"),
 ];
 
-/// Measure everything and print it.
+/// Measures everything and prints it.
 pub fn run(images: &Images<'_>, runs: usize) -> Result<()> {
     sizes(images.lab)?;
     if runs == 0 {
@@ -100,7 +101,7 @@ fn stages(swaps: &[Answer]) {
     }
 }
 
-/// The way without us: total seconds, and those of the deployment alone.
+/// Goes the way without us, and returns the total seconds, and those of the deployment alone.
 fn deploy_and_reboot(images: &Images<'_>) -> Result<(f64, f64)> {
     let mut machine = Machine::new(images.lab, "timing-deploy", &images.disk("ext4")?, Loader::Direct)?;
     machine.attach(&images.node.staging);
@@ -114,7 +115,7 @@ fn deploy_and_reboot(images: &Images<'_>) -> Result<(f64, f64)> {
     Ok((first.seconds + up_seconds(&second.answer)?, deployed))
 }
 
-/// The reference importer, and skopeo with its libraries and its loader.
+/// Returns the reference importer, and skopeo with its libraries and its loader.
 fn importer(lab: &Lab) -> Result<Vec<PathBuf>> {
     let mut programs = vec![peer::binary(lab)?, lab.tools().join("usr/bin/skopeo")];
     let listing = cmd::stdout(&mut lab.tool(["ldd", "/usr/bin/skopeo"]))?;
@@ -151,12 +152,12 @@ fn size(path: &Path) -> Result<u64> {
     Ok(path.metadata().with_context(|| format!("examining {}", path.display()))?.len())
 }
 
-/// An artefact with all of [`INITRAMFS`].
+/// Returns an artefact with all of [`INITRAMFS`].
 fn initramfs(lab: &Lab, installed: &Path) -> Result<PathBuf> {
     let root =
         trees::extended_root(lab, "network-root", &trees::root(lab, Role::Bootimage)?, &lab.packages("network")?)?;
-    let kernel = trees::kernels(lab)?.join("boot");
-    let version = trees::kernel_of(&kernel)?;
+    let kernel = kernels::both(lab)?.join("boot");
+    let version = kernels::version_of(&kernel)?;
     let script = lab.own("scripts/initramfs.sh");
     let mut inputs = Inputs::default().file(&script)?;
     for part in [&root, &kernel, &installed.to_path_buf()] {

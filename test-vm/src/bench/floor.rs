@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tar::{Archive, EntryType};
 
 use super::object::{Objects, Owner};
-use crate::layout::Layout;
+use crate::images::layout::Layout;
 
 /// As slipstream's.
 const BUFFER: usize = 128 << 10;

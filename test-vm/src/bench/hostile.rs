@@ -15,8 +15,8 @@ use super::place::{Filesystem, Place, clear};
 use super::pulls::pull_command;
 use super::report::{Bars, mib};
 use super::tools::Tools;
-use crate::cache::{Inputs, remove};
-use crate::cmd;
+use crate::lab::cache::{Inputs, remove};
+use crate::lab::cmd;
 
 /// Changes with the images below.
 const VERSION: &str = "2";

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::tools::Tools;
-use crate::cache::{Inputs, remove};
-use crate::chunks;
-use crate::cmd;
-use crate::layout::Layout;
+use crate::images::chunks;
+use crate::images::layout::Layout;
+use crate::lab::cache::{Inputs, remove};
+use crate::lab::cmd;
 
 /// The suite of the tree.
 const SUITE: &str = "trixie";

@@ -4,9 +4,9 @@
 use anyhow::{Context, Result};
 
 use super::image::BenchImage;
-use crate::cmd;
+use crate::images::layout::Layout;
 use crate::lab::Lab;
-use crate::layout::Layout;
+use crate::lab::cmd;
 
 /// How many layers.
 const LAYERS: usize = 3;

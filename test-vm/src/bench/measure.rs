@@ -15,7 +15,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
 use super::tools::Tools;
-use crate::cmd;
+use crate::lab::cmd;
 
 /// How often the memory of the processes is read. The kernel keeps the peak itself; only what a process adds in its
 /// last moments is missed, and only where there are several: a single one is asked for by rusage.

@@ -22,8 +22,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use argh::FromArgs;
 
-use crate::host;
 use crate::lab::Lab;
+use crate::lab::host;
 use place::Filesystem;
 use tools::Tools;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::tools::Tools;
-use crate::cmd;
+use crate::lab::cmd;
 
 /// Room for the image twice, and for the file of 4 GiB.
 const SIZE: u64 = 7 << 30;

@@ -10,7 +10,7 @@ use super::image::BenchImage;
 use super::place::{Filesystem, Place};
 use super::pulls::pull_command;
 use super::tools::Tools;
-use crate::cmd;
+use crate::lab::cmd;
 
 /// Samples per second and processor; odd, so that they do not march in step with a timer.
 const FREQUENCY: &str = "997";

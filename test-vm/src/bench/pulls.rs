@@ -14,7 +14,7 @@ use super::object::offset_width;
 use super::place::{Filesystem, Place, clear};
 use super::report::{Bars, Spread, loadavg, mib};
 use super::tools::Tools;
-use crate::peer;
+use crate::lab::peer;
 
 /// A second pull of the same image may take so many seconds.
 const SECOND_PULL: f64 = 0.2;

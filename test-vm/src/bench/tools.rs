@@ -9,9 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::cmd;
 use crate::lab::Lab;
-use crate::peer;
+use crate::lab::cmd;
+use crate::lab::peer;
 
 /// Program copies and what one run of the benchmark writes.
 pub struct Tools<'a> {

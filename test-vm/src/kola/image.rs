@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A disk and a node image for the real kola, in the form in which coreos-assembler leaves what it has built: kola finds
-//! the archive that it injects nowhere else (`--workdir`).
+//! A disk and a node image for the real kola, in the form in which coreos-assembler leaves what it has built: kola
+//! finds the archive that it injects nowhere else (`--workdir`).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,12 +10,14 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::bls::BootPartition;
-use crate::cache::Inputs;
-use crate::cmd;
+use crate::images::trees::{self, Flavour, Role, Tree};
+use crate::images::{disk, node};
 use crate::lab::Lab;
-use crate::{node, peer, trees};
-use trees::{Flavour, Role, Tree};
+use crate::lab::bls::BootPartition;
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::kernels;
+use crate::lab::peer;
 
 /// Its name in the branch and in the tree.
 const NAME: &str = "kola";
@@ -28,21 +30,15 @@ const DISTRIBUTION: &str = "fedora-coreos";
 /// The archive that kola injects.
 const ARCHIVE: &str = "node.ociarchive";
 
-/// An artefact: a working directory as coreos-assembler's, with one build.
+/// Returns an artefact: a working directory as coreos-assembler's, with one build.
 pub fn build(lab: &Lab) -> Result<PathBuf> {
     let tree = tree(lab)?;
     let peer = peer::binary(lab)?;
-    let inputs = Inputs::default()
-        .text(tree.dir.to_string_lossy())
-        .text(lab.tools().to_string_lossy())
-        .file(&peer)?
-        .tree(&lab.own("scripts"))?
-        .file(&lab.own("guest/grub.cfg"))?;
+    let inputs = Inputs::default().text(tree.dir.to_string_lossy()).file(&peer)?.tree(&lab.own("scripts"))?;
+    let inputs = disk::add_files(lab, inputs)?;
     lab.cache.artefact("kola-build", inputs, |dir| {
         let build = directory(dir)?;
-        let (repo, branch) = (tree.repo(), &tree.branch);
-        let arguments = [build.as_os_str(), repo.as_os_str(), branch.as_ref(), "ext4".as_ref()];
-        cmd::run(&mut lab.script("disk.sh", arguments))?;
+        disk::write(lab, &tree, "ext4", &build)?;
         let stamp = dir.join("ignition.firstboot");
         fs::write(&stamp, "set ignition_firstboot=\"ignition.firstboot\"\n").context("writing the first-boot stamp")?;
         BootPartition::of(lab, &build.join("disk.raw")).write(&stamp, "/ignition.firstboot")?;
@@ -55,14 +51,14 @@ pub fn build(lab: &Lab) -> Result<PathBuf> {
     })
 }
 
-/// A working directory, below the logs, with somebody else's disk and archive.
+/// Makes a working directory, below the logs, with a disk and an archive that were not built here.
 pub fn link(lab: &Lab, disk: &Path, archive: &Path) -> Result<PathBuf> {
     let dir = lab.logs.join("kola-build");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
     }
     let build = directory(&dir)?;
-    // kola tells the format by the name.
+    // kola goes by the name for the format.
     let format = disk.extension().and_then(|format| format.to_str()).filter(|format| ["qcow2", "raw"].contains(format));
     let format = format.with_context(|| format!("taking {}: it is called neither .qcow2 nor .raw", disk.display()))?;
     let name = format!("disk.{format}");
@@ -87,7 +83,7 @@ fn directory(workdir: &Path) -> Result<PathBuf> {
 fn tree(lab: &Lab) -> Result<Tree> {
     let base = trees::root(lab, Role::Bootimage)?;
     let root = trees::extended_root(lab, "kola-root", &base, &lab.packages(NAME)?)?;
-    let kernels = trees::kernels(lab)?.join("boot");
+    let kernels = kernels::both(lab)?.join("boot");
     let slipstream = trees::slipstream(lab)?;
     let version = Role::Bootimage.version();
     let branch = format!("testos/{NAME}");
@@ -114,7 +110,7 @@ fn tree(lab: &Lab) -> Result<Tree> {
         let arguments = [tree.as_os_str(), repo.as_os_str(), branch.as_ref(), version.as_ref()];
         cmd::run(&mut lab.script("commit.sh", arguments))
     })?;
-    Ok(Tree { flavour: Flavour::Plain, dir, root, branch, kernel: trees::kernel_of(&kernels)? })
+    Ok(Tree { flavour: Flavour::Plain, dir, root, branch, kernel: kernels::version_of(&kernels)? })
 }
 
 /// What coreos-assembler says about a build, as far as kola wants to know.

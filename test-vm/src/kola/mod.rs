@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Runs the tests of kola-tests/ as kola would, in our own machine: <https://coreos.github.io/coreos-assembler/kola/external-tests/>.
-//! A test is installed and runs as a unit; it may reboot the machine and go on at a mark; the console is looked at. What
-//! kola's machine has and ours has not: an Ignition config, a first boot, a network.
+//! Runs the tests of kola-tests/ as kola would, in our own machine:
+//! <https://coreos.github.io/coreos-assembler/kola/external-tests/>. A test is installed and runs as a unit; it may
+//! reboot the machine and go on at a mark; the console is looked at. What kola's machine has and ours has not: an
+//! Ignition config, a first boot, a network.
 
 mod console;
 mod discover;
@@ -13,13 +14,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::guest::{Answer, Job};
 use crate::images::Images;
-use crate::lab::{self, Lab};
-use crate::node::NodeImage;
-use crate::qemu::{Loader, MEMORY, Machine};
+use crate::images::node::NodeImage;
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::guest::{Answer, Job};
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::qemu::MEMORY;
+use crate::lab::{Lab, workspace};
 
 use discover::Test;
 pub use image::{build, link};
@@ -33,9 +35,9 @@ const GUEST: &str = "kola.sh";
 /// A test that reboots for ever is broken; timeoutMin would end it later.
 const MAX_BOOTS: usize = 10;
 
-/// The tests that kola would choose here.
+/// Returns the tests that kola would choose here.
 fn tests() -> Result<Vec<Test>> {
-    let found = discover::tests(&lab::workspace()?.join("kola-tests"), PROJECT)?;
+    let found = discover::tests(&workspace()?.join("kola-tests"), PROJECT)?;
     Ok(found.into_iter().filter(|test| test.header.runs_on(PLATFORM) && test.header.required_tag.is_none()).collect())
 }
 

@@ -10,10 +10,10 @@ use super::log::{Entry, Log};
 use super::record::{self, Recording};
 use super::states::{Random, State, around, choose};
 use super::worker::slice;
-use crate::cmd;
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::suite::job;
+use crate::images::job::job;
+use crate::lab::cmd;
+use crate::lab::machine::{Loader, Machine};
 
 /// A step that happens many times is tried at one of them.
 const LAYER_STEP: &str = "layer-ref";

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::system::{Bootable, System, seen_by_loader};
 use super::whole::Tree;
-use crate::cmd;
+use crate::lab::cmd;
 
 /// A deployment as it should be.
 pub struct Side {

@@ -22,7 +22,7 @@ use argh::FromArgs;
 pub use worker::Worker;
 
 use crate::images::Images;
-use crate::trees;
+use crate::images::trees;
 
 /// For the worker: the states around the marks in the log, however many they are.
 const AROUND_MARKS: usize = 0;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cmd;
+use crate::lab::cmd;
 
 /// Of the file system with the disks. It is sparse; in use are about 2 GiB.
 const SIZE: u64 = 24 << 30;

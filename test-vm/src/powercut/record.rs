@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cache::Inputs;
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{job, request};
-use crate::trees::{self, Role};
+use crate::images::disk;
+use crate::images::job::{job, request};
+use crate::images::trees::{self, Role};
+use crate::lab::cache::Inputs;
+use crate::lab::machine::{Loader, Machine};
 
 /// Where the staged node image is for the guest.
 const SOURCE: &str = "oci:LABEL=nodeimage:/node";
@@ -35,7 +36,7 @@ pub fn recording(images: &Images<'_>, fstype: &str, marked: bool) -> Result<Reco
     let lab = images.lab;
     let disk = if marked {
         let slipstream = trees::slipstream_with_failpoints(lab)?;
-        trees::disk(lab, &trees::tree(lab, Role::Bootimage, &slipstream)?, fstype)?
+        disk::deployed(lab, &trees::tree(lab, Role::Bootimage, &slipstream)?, fstype)?
     } else {
         images.disk(fstype)?
     };

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::bls::{BOOT_OFFSET, Entry};
-use crate::powercut::pool::Mount;
+use super::pool::Mount;
+use crate::lab::bls::{BOOT_OFFSET, Entry};
 
 /// Offset and size of the partitions, as disk.sh makes them.
 const BOOT: (u64, u64) = (BOOT_OFFSET, 384 << 20);

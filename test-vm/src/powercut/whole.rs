@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cmd;
+use crate::lab::cmd;
 
 /// A line of `ostree ls -R -C`.
 #[derive(Clone, Debug, PartialEq, Eq)]

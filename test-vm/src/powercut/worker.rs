@@ -17,7 +17,7 @@ use super::log::Log;
 use super::pool::{Mount, Pool};
 use super::states::{State, around, choose, every_set};
 use super::system::System;
-use crate::cmd;
+use crate::lab::cmd;
 
 /// How often the states around a step are looked at when it happens often.
 const SAME_STEP: usize = 5;

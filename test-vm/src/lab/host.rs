@@ -18,7 +18,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("systemctl", "systemd", "systemd"),
 ];
 
-/// Name everything that is missing at once.
+/// Names everything that is missing at once.
 pub fn check() -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // mmdebstrap and chattr may lie where only root looks.
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn every_program_is_in_the_list_that_make_deps_reads() {
-        let list = include_str!("../host-packages.txt");
+        let list = include_str!("../../host-packages.txt");
         for (program, debian, fedora) in PROGRAMS {
             let line = format!("{debian} {fedora}");
             assert!(list.lines().any(|candidate| candidate == line), "{program}: no line `{line}`");

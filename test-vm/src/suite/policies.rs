@@ -9,19 +9,22 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::auto::{no_secret, node};
-use crate::ignition;
+use super::auto::{no_secret, node};
+use super::case::{Report, refusal};
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::registry::Registry;
-use crate::suite::{Report, error_lines, job, refusal, request};
+use crate::images::ignition;
+use crate::images::job::{job, request};
+use crate::lab::guest::error_lines;
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::registry::Registry;
 
 /// What the node with a source that hangs may take, in seconds.
 const DEADLINE: &str = "30";
 /// Where dracut looks for what to run before its emergency shell.
 const EMERGENCY_HOOK: &str = "var/lib/dracut/hooks/emergency/99-last-words.sh";
 
-/// A wrong digest and `on-failure=emergency`: the shell, with the cause in sight. Then the same machine without the policy.
+/// Boots with a wrong digest and `on-failure=emergency`: the shell, with the cause in sight. Then the same machine
+/// without the policy.
 pub fn emergency(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
     machine.attach(&images.node.damaged);
@@ -47,7 +50,7 @@ pub fn emergency(images: &Images<'_>, name: &str, report: &mut Report) -> Result
     Ok(())
 }
 
-/// A device that is not there and `on-failure=reboot`: three boots, of which the last one goes on.
+/// Boots without the device and with `on-failure=reboot`: three times, of which the last one goes on.
 pub fn reboot(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
     machine.append =
@@ -69,37 +72,37 @@ pub fn reboot(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// A mirror where nobody listens, and a registry that takes a connection and says nothing: the bootimage is booted, and
-/// soon.
+/// Names a mirror where no server listens, and a registry that takes a connection and says nothing: the bootimage is
+/// booted, and soon.
 pub fn source_hangs(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
-    let (registry, nobody) = (Registry::new(images.lab)?, Registry::new(images.lab)?);
+    let (registry, absent) = (Registry::new(images.lab)?, Registry::new(images.lab)?);
     let address = registry.address();
     take_and_keep(&address)?;
     let image = registry.image(&images.node.reference)?;
     let keys = format!("deadline = {DEADLINE}s\n");
-    let config = ignition::config(images.lab, &registry, &nobody.address(), &image, &keys)?;
+    let config = ignition::config(images.lab, &registry, &absent.address(), &image, &keys)?;
     let mut machine = node(images, name, &config)?;
     let more = [("EXPECT_REASON", address.as_str()), ("DEADLINE", DEADLINE)];
     let boot = refusal(&mut machine, &job(images, &["checks/failed.sh", "checks/deadline.sh"], "", &more)?)?;
-    let told = boot.answer.fact("status")?;
+    let shown = boot.answer.fact("status")?;
     no_secret(&boot.console, "the console")?;
-    no_secret(told, "the status")?;
-    let status: Value = serde_json::from_str(told).context("parsing the status")?;
-    for address in [nobody.address(), address] {
+    no_secret(shown, "the status")?;
+    let status: Value = serde_json::from_str(shown).context("parsing the status")?;
+    for address in [absent.address(), address] {
         let endpoints = status["endpoints"].as_array().context("reading the endpoints")?;
         let of = |entry: &&Value| entry["source"].as_str().is_some_and(|source| source.starts_with(&address));
         let error = endpoints.iter().find(of).and_then(|entry| entry["error"].as_str());
         let error = error.with_context(|| format!("finding the error of {address} in {endpoints:?}"))?;
         println!("   endpoint: {error}");
         // The mirror is asked again while there is time; what it had said is not lost then.
-        let expected = if address == nobody.address() { "Failed to connect" } else { "the deadline is over" };
+        let expected = if address == absent.address() { "Failed to connect" } else { "the deadline is over" };
         ensure!(error.contains(expected), "endpoint {address}: {error:?}");
     }
     report.pass();
     Ok(())
 }
 
-/// Take every connection at the port of `address` on this host, and never say anything.
+/// Takes every connection at the port of `address` on this host, and never says anything.
 fn take_and_keep(address: &str) -> Result<()> {
     let (_, port) = address.split_once(':').context("splitting an address")?;
     let port: u16 = port.parse().context("parsing a port")?;
@@ -113,7 +116,7 @@ fn take_and_keep(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// The bootimage's initramfs with a hook as CoreOS has it, which shows the journal of failed units.
+/// Returns the bootimage's initramfs with a hook as CoreOS has it, which shows the journal of failed units.
 fn with_hook(images: &Images<'_>, machine: &Machine<'_>) -> Result<PathBuf> {
     let entry = machine.boot_partition().default_entry()?;
     let path = images.lab.logs.join("emergency-initramfs.img");
@@ -128,7 +131,8 @@ fn with_hook(images: &Images<'_>, machine: &Machine<'_>) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A regular file in the format that the kernel unpacks: Documentation/driver-api/early-userspace/buffer-format.rst.
+/// Adds a regular file in the format that the kernel unpacks:
+/// Documentation/driver-api/early-userspace/buffer-format.rst.
 fn cpio_member(archive: &mut Vec<u8>, name: &str, content: &[u8]) {
     let fields = [0, 0o100_755, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
     archive.extend_from_slice(b"070701");

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! One test of the suite: images with an SELinux policy that is enforced. What SELinux denies where slipstream has been at
-//! work, in the swapped boot or in the one after it, and not on a first boot without it, is our fault.
+//! One test of the suite: images with an SELinux policy that is enforced. What SELinux denies where slipstream has been
+//! at work, in the swapped boot or in the one after it, and not on a first boot without it, is our fault.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::guest::Answer;
+use super::case::Report;
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::suite::{Report, error_lines, job, request};
-use crate::trees::Flavour;
+use crate::images::job::{job, request};
+use crate::images::trees::Flavour;
+use crate::lab::guest::{Answer, error_lines};
+use crate::lab::machine::{Loader, Machine};
 
-/// The kernels have SELinux compiled in and another module as their default. Denials are told by audit, which without a
-/// daemon prints them, and by default not more than ten in five seconds.
+/// The kernels have SELinux compiled in and another module as their default. Denials are reported by audit, which
+/// without a daemon prints them, and by default not more than ten in five seconds.
 const KARGS: &str = "security=selinux enforcing=1 audit=1 audit_backlog_limit=8192 sysctl.kernel.printk_ratelimit=0";
 /// A policy that is loaded, asked at every access and rebuilt is slow in emulation.
 const TIMEOUT: Duration = Duration::from_secs(900);
 const CHECK: &str = "checks/selinux.sh";
 
-/// A boot without a request; on another disk the swap, and the boot after it. Then their denials are compared.
+/// Boots without a request; on another disk swaps, and boots after it. Then compares their denials.
 pub fn enforcing(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let with_policy = Images::build_flavour(images.lab, Flavour::Selinux, images.keep_node_image)?;
     let images = &with_policy;
@@ -53,7 +54,7 @@ pub fn enforcing(images: &Images<'_>, name: &str, report: &mut Report) -> Result
     Ok(())
 }
 
-/// What the guest found in its journal: domain, type, class and permission, one each.
+/// Returns what the guest found in its journal: domain, type, class and permission, one each.
 fn denials(answer: &Answer) -> Result<BTreeSet<String>> {
     let count: usize = answer.fact("denials")?.parse()?;
     let all: BTreeSet<String> =

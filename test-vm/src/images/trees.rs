@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The two trees and their commits, from Debian roots and kernels; and the disk with the first of them deployed.
+//! The two trees and their commits, from Debian roots and kernels.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,16 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cache::Inputs;
-use crate::cmd;
 use crate::lab::Lab;
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::kernels::{self, SUITE};
 
-/// The suite of both userspaces, and of the bootimage's kernel.
-const SUITE: &str = "trixie";
 /// The suite of the userspaces with composefs: the first whose libostree is built with it.
 const COMPOSEFS_SUITE: &str = "forky";
-/// The suite of the node image's kernel: another version than [`SUITE`]'s.
-const NODE_KERNEL_SUITE: &str = "trixie-backports";
 
 /// What dracut puts into the initramfs beside its default.
 const DRACUT_MODULES: &str = "ostree systemd slipstream";
@@ -32,7 +29,7 @@ const TREE_FILES: &[&str] = &[
     "scripts/tree.sh",
 ];
 
-/// What ostree-prepare-root is told in the images with composefs, and in their initramfs.
+/// What ostree-prepare-root reads in the images with composefs, and in their initramfs.
 const PREPARE_ROOT: &str = "guest/prepare-root.conf";
 
 /// Which images.
@@ -54,7 +51,7 @@ impl Flavour {
         }
     }
 
-    /// Its name for a kind of artefact.
+    /// Returns its name for a kind of artefact.
     pub fn kind(self, kind: &str) -> String {
         match self {
             Self::Plain => kind.to_owned(),
@@ -74,7 +71,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Its name in files and refs.
+    /// Returns its name in files and refs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bootimage => "bootimage",
@@ -82,7 +79,7 @@ impl Role {
         }
     }
 
-    /// Its version, as os-release has it.
+    /// Returns its version, as os-release has it.
     pub fn version(self) -> &'static str {
         match self {
             Self::Bootimage => "41.20260101.0",
@@ -113,18 +110,18 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The repository.
+    /// Returns the repository.
     pub fn repo(&self) -> PathBuf {
         self.dir.join("repo")
     }
 }
 
-/// The Debian root of a role of the plain images.
+/// Returns the Debian root of a role of the plain images.
 pub fn root(lab: &Lab, role: Role) -> Result<PathBuf> {
     root_of(lab, Flavour::Plain, role)
 }
 
-/// The Debian root of a role: the node's is the bootimage's with more packages, or with the same.
+/// Returns the Debian root of a role: the node's is the bootimage's with more packages, or with the same.
 pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
     if flavour == Flavour::Selinux {
         return policy_root(lab, role);
@@ -140,7 +137,7 @@ pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
     }
 }
 
-/// The Debian root of a role with a policy.
+/// Returns the Debian root of a role with a policy.
 fn policy_root(lab: &Lab, role: Role) -> Result<PathBuf> {
     let plain = root(lab, role)?;
     let kind = format!("selinux-{}-packages", role.name());
@@ -155,7 +152,7 @@ fn policy_root(lab: &Lab, role: Role) -> Result<PathBuf> {
     Ok(dir.join("root"))
 }
 
-/// A copy of a root with more packages in it.
+/// Returns a copy of a root with more packages in it.
 pub fn extended_root(lab: &Lab, kind: &str, base: &Path, packages: &[String]) -> Result<PathBuf> {
     let inputs = Inputs::default().text(base.to_string_lossy()).text(packages.join(" "));
     let dir = lab.cache.artefact(kind, inputs, |dir| {
@@ -177,20 +174,12 @@ pub fn extended_root(lab: &Lab, kind: &str, base: &Path, packages: &[String]) ->
     Ok(dir.join("root"))
 }
 
-/// Both kernels, unpacked.
-pub fn kernels(lab: &Lab) -> Result<PathBuf> {
-    let inputs = Inputs::default().text(SUITE).text(NODE_KERNEL_SUITE).file(&lab.own("scripts/kernels.sh"))?;
-    lab.cache.artefact("kernels", inputs, |dir| {
-        cmd::run(&mut lab.script("kernels.sh", [dir.as_os_str(), SUITE.as_ref(), NODE_KERNEL_SUITE.as_ref()]))
-    })
-}
-
-/// What `make install` puts into an image, in a directory of its own.
+/// Returns a directory with what `make install` puts into an image.
 pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
     installed(lab, &lab.source.join("target"))
 }
 
-/// The same with named steps that are marked on the disk (`src/contract/failpoint.rs`).
+/// Returns the same with named steps that are marked on the disk (`src/contract/failpoint.rs`).
 pub fn slipstream_with_failpoints(lab: &Lab) -> Result<PathBuf> {
     let target = lab.source.join("target/failpoints");
     let mut cargo = cmd::words(
@@ -224,15 +213,15 @@ fn installed(lab: &Lab, target: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The commit of a role of the plain images, with what [`slipstream`] gave.
+/// Returns the commit of a role of the plain images, with what [`slipstream`] gave.
 pub fn tree(lab: &Lab, role: Role, slipstream: &Path) -> Result<Tree> {
     tree_of(lab, Flavour::Plain, role, slipstream)
 }
 
-/// The commit of a role, with what [`slipstream`] gave.
+/// Returns the commit of a role, with what [`slipstream`] gave.
 pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Result<Tree> {
     let root = root_of(lab, flavour, role)?;
-    let kernels = kernels(lab)?.join(role.kernel_dir());
+    let kernels = kernels::both(lab)?.join(role.kernel_dir());
     let branch = format!("testos/{}", role.name());
     let mut inputs = Inputs::default()
         .text(root.to_string_lossy())
@@ -247,7 +236,7 @@ pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Re
     if flavour == Flavour::Composefs {
         inputs = inputs.file(&lab.own(PREPARE_ROOT))?;
     }
-    let kernel = kernel_of(&kernels)?;
+    let kernel = kernels::version_of(&kernels)?;
     let dir = lab.cache.artefact(&flavour.kind(&format!("tree-{}", role.name())), inputs, |dir| {
         let tree = dir.join("tree");
         cmd::run(cmd::words("cp", ["-a"]).args([&root, &tree]))?;
@@ -267,37 +256,4 @@ pub fn tree_of(lab: &Lab, flavour: Flavour, role: Role, slipstream: &Path) -> Re
         cmd::run(&mut lab.script("commit.sh", arguments))
     })?;
     Ok(Tree { flavour, dir, root, branch, kernel })
-}
-
-/// The kernel in one of the directories of [`kernels`].
-pub fn kernel_image(dir: &Path) -> Result<PathBuf> {
-    Ok(dir.join("usr/lib/modules").join(kernel_of(dir)?).join("vmlinuz"))
-}
-
-/// `uname -r` of the kernel in one of the directories of [`kernels`].
-pub fn kernel_of(dir: &Path) -> Result<String> {
-    let modules = dir.join("usr/lib/modules");
-    let entry = fs::read_dir(&modules)
-        .with_context(|| format!("listing {}", modules.display()))?
-        .next()
-        .with_context(|| format!("finding a kernel in {}", modules.display()))?
-        .with_context(|| format!("listing {}", modules.display()))?;
-    Ok(entry.file_name().to_string_lossy().into_owned())
-}
-
-/// A disk with the bootimage deployed, its root on this file system.
-pub fn disk(lab: &Lab, bootimage: &Tree, fstype: &str) -> Result<PathBuf> {
-    let inputs = Inputs::default()
-        .text(bootimage.dir.to_string_lossy())
-        .text(lab.tools().to_string_lossy())
-        .text(fstype)
-        .file(&lab.own("scripts/disk.sh"))?
-        .file(&lab.own("scripts/label.py"))?
-        .file(&lab.own("guest/grub.cfg"))?;
-    let dir = lab.cache.artefact(&bootimage.flavour.kind(&format!("disk-{fstype}")), inputs, |dir| {
-        let repo = bootimage.repo();
-        let arguments = [dir.as_os_str(), repo.as_os_str(), bootimage.branch.as_ref(), fstype.as_ref()];
-        cmd::run(&mut lab.script("disk.sh", arguments))
-    })?;
-    Ok(dir.join("disk.raw"))
 }

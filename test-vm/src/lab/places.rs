@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cache::{Cache, Inputs};
-use crate::cmd;
+use super::cache::{Cache, Inputs};
+use super::cmd;
 
 /// The suite of the tools: GRUB 2.14 is the first with `blscfg`, and Debian has it from forky on.
 const TOOLS_SUITE: &str = "forky";
@@ -26,7 +26,8 @@ pub struct Lab {
     tools: PathBuf,
 }
 
-/// The source tree. The variable is set by `cargo run`; a binary started by hand belongs to the tree it was built from.
+/// Returns the source tree. The variable is set by `cargo run`; a binary started by hand belongs to the tree it was
+/// built from.
 pub fn workspace() -> Result<PathBuf> {
     let member =
         std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -34,7 +35,7 @@ pub fn workspace() -> Result<PathBuf> {
 }
 
 impl Lab {
-    /// Find the places; the tools are made if they are missing.
+    /// Finds the places; the tools are made if they are missing.
     pub fn open(logs: Option<PathBuf>) -> Result<Self> {
         let source = workspace()?;
         let logs = logs.unwrap_or_else(|| source.join("target/vm-logs"));
@@ -46,19 +47,19 @@ impl Lab {
         Ok(lab)
     }
 
-    /// A file of this workspace member.
+    /// Returns the path of a file of this workspace member.
     pub fn own(&self, path: &str) -> PathBuf {
         self.source.join("test-vm").join(path)
     }
 
-    /// The packages of a list in `packages/`.
+    /// Returns the packages of a list in `packages/`.
     pub fn packages(&self, list: &str) -> Result<Vec<String>> {
         let path = self.own(&format!("packages/{list}.txt"));
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
     }
 
-    /// A Debian root of these packages.
+    /// Returns a Debian root of these packages.
     pub fn debian_root(&self, kind: &str, suite: &str, packages: &[String]) -> Result<PathBuf> {
         let script = self.own("scripts/root.sh");
         let inputs = Inputs::default().text(suite).text(packages.join(" ")).file(&script)?;
@@ -71,21 +72,21 @@ impl Lab {
         Ok(root.join("root"))
     }
 
-    /// A command in the tools root: cache, logs and scripts have the same paths there.
+    /// Returns a command in the tools root: cache, logs and scripts have the same paths there.
     pub fn tool<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
         let mut command = cmd::words("bash", [self.own("scripts/enter.sh").as_os_str(), self.tools.as_os_str()]);
         command.args([self.cache.dir(), &self.logs, &self.own("")]).arg("--").args(words);
         command
     }
 
-    /// A script of `scripts/`, run in the tools root.
+    /// Returns a command that runs a script of `scripts/` in the tools root.
     pub fn script<S: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.tool(["bash"]);
         command.arg(self.own("scripts").join(name)).args(arguments);
         command
     }
 
-    /// The root with the tools.
+    /// Returns the root with the tools.
     pub fn tools(&self) -> &Path {
         &self.tools
     }

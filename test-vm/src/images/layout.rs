@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// `sha256:…` of some bytes.
+/// Returns `sha256:…` of some bytes.
 pub fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
@@ -30,12 +30,12 @@ pub struct Image {
 }
 
 impl Layout {
-    /// At this directory.
+    /// Returns the layout at this directory.
     pub fn at(dir: &Path) -> Self {
         Self(dir.to_path_buf())
     }
 
-    /// The path of a blob.
+    /// Returns the path of a blob.
     pub fn blob(&self, digest: &str) -> PathBuf {
         self.0.join("blobs").join(digest.replace(':', "/"))
     }
@@ -51,7 +51,7 @@ impl Layout {
         Ok(digest)
     }
 
-    /// The only image of the layout.
+    /// Returns the only image of the layout.
     pub fn image(&self) -> Result<Image> {
         let index = fs::read(self.0.join("index.json")).context("reading index.json")?;
         let index: Value = serde_json::from_slice(&index).context("parsing index.json")?;
@@ -60,7 +60,7 @@ impl Layout {
         Ok(Image { digest, manifest })
     }
 
-    /// Put one more layer on the image: `tar` as it is, and its gzip.
+    /// Puts one more layer on the image: `tar` as it is, and its gzip.
     pub fn add_layer(&self, tar: &[u8], gzip: &[u8], created_by: &str) -> Result<()> {
         let image = self.image()?;
         let mut config = self.read_json(text(&image.manifest["config"]["digest"])?)?;
@@ -85,7 +85,7 @@ impl Layout {
         fs::write(self.0.join("index.json"), index).context("writing index.json")
     }
 
-    /// The digest of the biggest chunk: neither the commit layer nor the derived layer.
+    /// Returns the digest of the biggest chunk: neither the commit layer nor the derived layer.
     pub fn biggest_chunk(&self) -> Result<String> {
         let image = self.image()?;
         let layers = image.manifest["layers"].as_array().context("reading the manifest's layers")?;
@@ -95,7 +95,7 @@ impl Layout {
         Ok(text(&biggest["digest"])?.to_owned())
     }
 
-    /// Flip one bit in the middle of a blob. The blob gets a new inode: others may have links to the old one.
+    /// Flips one bit in the middle of a blob. The blob gets a new inode: others may have links to the old one.
     pub fn damage(&self, digest: &str) -> Result<()> {
         let path = self.blob(digest);
         let copy = path.with_extension("copy");

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::lab::Lab;
+use super::cache::Inputs;
+use super::cmd;
+use super::places::Lab;
 
 /// The program's name.
 pub const NAME: &str = "ostree-ext-cli";
 
-/// Its binary: `$SLIPSTREAM_PEER`, or built here (some minutes) and kept in the cache.
+/// Returns its binary: `$SLIPSTREAM_PEER`, or built here (some minutes) and kept in the cache.
 pub fn binary(lab: &Lab) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SLIPSTREAM_PEER") {
         return PathBuf::from(path).canonicalize().context("finding the program that SLIPSTREAM_PEER names");

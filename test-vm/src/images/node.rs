@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The node image: a commit encapsulated in chunks by the reference tool, one derived layer, staged by skopeo on a disk.
+//! The node image: a commit encapsulated in chunks by the reference tool, one derived layer, staged by skopeo on a
+//! disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use crate::cache::Inputs;
-use crate::chunks;
-use crate::cmd;
+use super::chunks;
+use super::layout::Layout;
+use super::trees::{Flavour, Role, Tree};
 use crate::lab::Lab;
-use crate::layout::Layout;
-use crate::peer;
-use crate::trees::{Flavour, Role, Tree};
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::peer;
 
 /// Where the node image pretends to come from.
 const REPOSITORY: &str = "example.com/os/node";
@@ -35,7 +36,7 @@ pub struct NodeImage {
     pub layers: u64,
 }
 
-/// Build what is missing of it.
+/// Builds what is missing of it.
 pub fn build(lab: &Lab, tree: &Tree) -> Result<NodeImage> {
     let peer = peer::binary(lab)?;
     let mut inputs =
@@ -65,7 +66,7 @@ impl NodeImage {
         })
     }
 
-    /// Copy the archive out of the staging disk.
+    /// Copies the archive out of the staging disk.
     pub fn dump_archive(&self, lab: &Lab, to: &Path) -> Result<()> {
         let request = format!("dump /node.tar {}", to.display());
         cmd::run(lab.tool(["debugfs", "-R", &request]).arg(&self.staging))
@@ -76,13 +77,13 @@ impl NodeImage {
         Ok(())
     }
 
-    /// The last one that was built, whatever of.
+    /// Returns the last one that was built, whatever of.
     pub fn newest(lab: &Lab, flavour: Flavour) -> Result<Option<Self>> {
         lab.cache.newest(&flavour.kind("node-image"))?.map(|dir| Self::load(&dir)).transpose()
     }
 }
 
-/// `dir/built`: the image as an OCI layout, chunks first, then the derived layer.
+/// Makes `dir/built`: the image as an OCI layout, chunks first, then the derived layer.
 pub fn encapsulate(lab: &Lab, tree: &Tree, peer: &Path, dir: &Path) -> Result<()> {
     let repo = tree.repo();
     let mut list = lab.tool(["ostree", "ls", "-R", "-C", "--repo"]);
@@ -110,7 +111,7 @@ pub fn encapsulate(lab: &Lab, tree: &Tree, peer: &Path, dir: &Path) -> Result<()
     Ok(())
 }
 
-/// The staging disks, and `node.json`.
+/// Makes the staging disks, and `node.json`.
 fn stage(lab: &Lab, tree: &Tree, dir: &Path) -> Result<()> {
     let built = Layout::at(&dir.join("built")).image()?;
     cmd::run(&mut lab.script("layout.sh", [dir]))?;

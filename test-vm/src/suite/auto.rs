@@ -5,16 +5,18 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::ignition;
+use super::case::Report;
 use crate::images::Images;
-use crate::qemu::{Loader, Machine};
-use crate::registry::{self, Registry, SECRETS};
-use crate::suite::{Report, error_lines, job};
+use crate::images::ignition;
+use crate::images::job::job;
+use crate::lab::guest::error_lines;
+use crate::lab::machine::{Loader, Machine};
+use crate::lab::registry::{self, Registry, SECRETS};
 
 /// What CoreOS's GRUB adds on the first boot of a cloud image.
 const FIRST_BOOT: &str = "rd.neednet=1 ip=dhcp";
 
-/// A machine on its first boot, with the network and Ignition.
+/// Returns a machine on its first boot, with the network and Ignition.
 pub fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine<'a>> {
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
     machine.initramfs = Some(ignition::initramfs(images.lab)?);
@@ -23,9 +25,9 @@ pub fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine
     Ok(machine)
 }
 
-/// The registry serves the node image: it is booted.
+/// Boots the node image that the registry serves.
 pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
-    let storage = registry::storage(images.lab, &images.node)?;
+    let storage = registry::storage(images.lab, &images.node.staging, &images.node.reference)?;
     let mut registry = Registry::new(images.lab)?;
     let image = registry.image(&images.node.reference)?;
     let mut machine = node(images, name, &ignition::config(images.lab, &registry, &registry.address(), &image, "")?)?;
@@ -53,10 +55,10 @@ pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Re
     Ok(())
 }
 
-/// Check that a text tells no password.
+/// Checks that a text shows no password.
 pub fn no_secret(text: &str, name: &str) -> Result<()> {
     for secret in SECRETS {
-        ensure!(!text.contains(secret), "reading {name}: it tells {secret:?}");
+        ensure!(!text.contains(secret), "reading {name}: it shows {secret:?}");
     }
     Ok(())
 }

@@ -6,9 +6,11 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 
+use super::disk;
+use super::node::{self, NodeImage};
+use super::trees::{self, Flavour, Role, Tree};
 use crate::lab::Lab;
-use crate::node::{self, NodeImage};
-use crate::trees::{self, Flavour, Role, Tree};
+use crate::lab::kernels;
 
 /// The images of one state of the source.
 pub struct Images<'a> {
@@ -23,16 +25,16 @@ pub struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    /// Build what is missing of the plain images.
+    /// Builds what is missing of the plain images.
     pub fn build(lab: &'a Lab, keep_node_image: bool) -> Result<Self> {
         Self::build_flavour(lab, Flavour::Plain, keep_node_image)
     }
 
-    /// Build what is missing of these images.
+    /// Builds what is missing of these images.
     pub fn build_flavour(lab: &'a Lab, flavour: Flavour, keep_node_image: bool) -> Result<Self> {
         let slipstream = trees::slipstream(lab)?;
         // Both trees start from the same things.
-        trees::kernels(lab)?;
+        kernels::both(lab)?;
         trees::root_of(lab, flavour, Role::Node)?;
         let kept = if keep_node_image { NodeImage::newest(lab, flavour)? } else { None };
         let build_node = || -> Result<NodeImage> {
@@ -50,8 +52,8 @@ impl<'a> Images<'a> {
         })
     }
 
-    /// A pristine disk with the bootimage, its root on this file system. It must not be written to.
+    /// Returns a pristine disk with the bootimage, its root on this file system. It must not be written to.
     pub fn disk(&self, fstype: &str) -> Result<PathBuf> {
-        trees::disk(self.lab, &self.bootimage, fstype)
+        disk::deployed(self.lab, &self.bootimage, fstype)
     }
 }

@@ -24,7 +24,7 @@ struct File<'a> {
     path: &'a str,
 }
 
-/// A line of `ostree ls -R -C`: mode, uid, gid, size, checksum(s), path, for a link also its target.
+/// Parses a line of `ostree ls -R -C`: mode, uid, gid, size, checksum(s), path, for a link also its target.
 fn parse_line(line: &str) -> Option<File<'_>> {
     if !line.starts_with(['-', 'l']) {
         return None;
@@ -37,7 +37,7 @@ fn parse_line(line: &str) -> Option<File<'_>> {
     Some(File { object, size, path })
 }
 
-/// Where a package's file is after the merge of /bin, /lib and /sbin into /usr and of /etc into /usr/etc.
+/// Returns where a package's file is after the merge of /bin, /lib and /sbin into /usr and of /etc into /usr/etc.
 fn deployed_path(path: &str) -> String {
     for (top, instead) in [
         ("/bin/", "/usr/bin/"),
@@ -53,7 +53,7 @@ fn deployed_path(path: &str) -> String {
     path.to_owned()
 }
 
-/// Owner of each path, by dpkg's lists in a Debian root.
+/// Returns the owner of each path, by dpkg's lists in a Debian root.
 fn owners(root: &Path) -> Result<HashMap<String, String>> {
     let info = root.join("var/lib/dpkg/info");
     let mut owners = HashMap::new();
@@ -72,7 +72,7 @@ fn owners(root: &Path) -> Result<HashMap<String, String>> {
     Ok(owners)
 }
 
-/// The name of each package's chunk.
+/// Returns the name of each package's chunk.
 fn group(sizes: &BTreeMap<String, u64>) -> HashMap<String, String> {
     let mut by_size: Vec<_> = sizes.iter().collect();
     by_size.sort_by_key(|(name, size)| (std::cmp::Reverse(**size), (*name).clone()));
@@ -87,7 +87,7 @@ fn group(sizes: &BTreeMap<String, u64>) -> HashMap<String, String> {
         .collect()
 }
 
-/// The content meta of a commit whose files `listing` names.
+/// Returns the content meta of a commit whose files `listing` names.
 pub fn content_meta(listing: &str, root: &Path) -> Result<Value> {
     let owners = owners(root)?;
     let mut sizes = BTreeMap::new();

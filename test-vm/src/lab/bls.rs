@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cmd;
-use crate::lab::Lab;
+use super::cmd;
+use super::places::Lab;
 
 /// Where disk.sh puts the boot partition.
 pub const BOOT_OFFSET: u64 = 64 << 20;
@@ -28,7 +28,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Of the text of its file.
+    /// Parses the text of its file.
     pub fn parse(text: &str) -> Result<Self> {
         let mut entry = Self::default();
         for line in text.lines() {
@@ -45,7 +45,7 @@ impl Entry {
         Ok(entry)
     }
 
-    /// The kernel's arguments, as GRUB would hand them over.
+    /// Returns the kernel's arguments, as GRUB would hand them over.
     pub fn cmdline(&self, firstboot: &str) -> String {
         self.options.replace(IGNITION_FIRSTBOOT, firstboot)
     }
@@ -58,13 +58,13 @@ pub struct BootPartition<'a> {
 }
 
 impl<'a> BootPartition<'a> {
-    /// Of this disk.
+    /// Returns that of this disk.
     pub fn of(lab: &'a Lab, disk: &'a Path) -> Self {
         Self { lab, disk }
     }
 
-    /// To read, as a boot loader does: it looks at no bitmap and at no checksum, which may be wrong before the journal is
-    /// replayed.
+    /// Returns a command that reads as a boot loader does: it looks at no bitmap and at no checksum, which may be wrong
+    /// before the journal is replayed.
     fn debugfs(&self, request: &str) -> Command {
         self.lab.tool(["debugfs", "-c", "-n", "-R", request, &self.image()])
     }
@@ -73,7 +73,7 @@ impl<'a> BootPartition<'a> {
         format!("{}?offset={BOOT_OFFSET}", self.disk.display())
     }
 
-    /// All entries as text, by name.
+    /// Returns all entries as text, by name.
     pub fn entries(&self) -> Result<Vec<(String, String)>> {
         let listing = cmd::stdout(&mut self.debugfs("ls -p /loader/entries")).context("listing the BLS entries")?;
         let mut entries = Vec::new();
@@ -88,7 +88,7 @@ impl<'a> BootPartition<'a> {
         Ok(entries)
     }
 
-    /// The entry that a boot loader would choose.
+    /// Returns the entry that a boot loader would choose.
     pub fn default_entry(&self) -> Result<Entry> {
         let mut entries = Vec::new();
         for (name, text) in self.entries()? {
@@ -97,7 +97,7 @@ impl<'a> BootPartition<'a> {
         entries.into_iter().max_by_key(|entry| entry.version).context("finding a BLS entry on the disk")
     }
 
-    /// Copy a file out.
+    /// Copies a file out.
     pub fn dump(&self, path: &str, to: &Path) -> Result<PathBuf> {
         cmd::run(&mut self.debugfs(&format!("dump {path} {}", to.display())))
             .with_context(|| format!("reading {path} from the boot partition"))?;
@@ -107,7 +107,7 @@ impl<'a> BootPartition<'a> {
         Ok(to.to_path_buf())
     }
 
-    /// Copy a file in.
+    /// Copies a file in.
     pub fn write(&self, from: &Path, path: &str) -> Result<()> {
         let request = format!("write {} {path}", from.display());
         cmd::run(&mut self.lab.tool(["debugfs", "-w", "-R", &request, &self.image()]))

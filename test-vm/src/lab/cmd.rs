@@ -10,25 +10,25 @@ use anyhow::{Context, Result, bail};
 /// How much of a failed program's output is worth reading.
 const TAIL_LINES: usize = 40;
 
-/// A command from its words.
+/// Returns a command from its words.
 pub fn words<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
     command
 }
 
-/// Run to success, or fail with the end of what it said.
+/// Runs to success, or fails with the end of what it said.
 pub fn run(command: &mut Command) -> Result<()> {
     output(command).map(|_| ())
 }
 
-/// Run to success and return what it wrote on stdout.
+/// Runs to success and returns what it wrote on stdout.
 pub fn stdout(command: &mut Command) -> Result<String> {
     let output = output(command)?;
     String::from_utf8(output.stdout).with_context(|| format!("reading the output of {}", name(command)))
 }
 
-/// Run to success and return what it wrote.
+/// Runs to success and returns what it wrote.
 pub fn output(command: &mut Command) -> Result<Output> {
     let output = command.output().with_context(|| format!("starting {}", name(command)))?;
     if !output.status.success() {
@@ -40,7 +40,7 @@ pub fn output(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
-/// The last lines of a text, indented.
+/// Returns the last lines of a text, indented.
 pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut out = String::new();

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cmd;
+use super::case::{PRESTAGED, Report};
 use crate::images::Images;
-use crate::qemu::{Boot, Loader, Machine};
-use crate::suite::{PRESTAGED, Report, job, request};
-use crate::trees::Flavour;
+use crate::images::job::{job, request};
+use crate::images::trees::Flavour;
+use crate::lab::cmd;
+use crate::lab::machine::{Boot, Loader, Machine};
 
 /// The kernel takes a further archive only at a multiple of this.
 const ARCHIVE_ALIGNMENT: usize = 4;
 /// It stands for `/usr/lib/ostree/prepare-root.conf` as a whole.
 const OVERRIDE: &str = "etc/ostree/prepare-root.conf";
 
-/// Both images have `enabled=yes`.
+/// Swaps where both images have `enabled=yes`.
 pub fn yes(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let images = Images::build_flavour(images.lab, Flavour::Composefs, images.keep_node_image)?;
     let mut machine = machine(&images, name)?;
@@ -29,7 +30,7 @@ pub fn yes(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The bootimage's initramfs has `enabled=maybe`, and the node image knows nothing of composefs.
+/// Swaps where the bootimage's initramfs has `enabled=maybe`, and the node image knows nothing of composefs.
 pub fn maybe(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let own = Images::build_flavour(images.lab, Flavour::Composefs, images.keep_node_image)?;
     let images = Images { node: images.node.clone(), ..own };
@@ -43,7 +44,7 @@ pub fn maybe(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()>
     Ok(())
 }
 
-/// With xfs, as RHEL CoreOS: it has no fs-verity in the kernels that are used here.
+/// Returns a machine with xfs, as RHEL CoreOS: it has no fs-verity in the kernels that are used here.
 fn machine<'a>(images: &Images<'a>, name: &str) -> Result<Machine<'a>> {
     let mut machine = Machine::new(images.lab, name, &images.disk("xfs")?, Loader::Direct)?;
     machine.attach(&images.node.staging);
@@ -51,8 +52,8 @@ fn machine<'a>(images: &Images<'a>, name: &str) -> Result<Machine<'a>> {
     Ok(machine)
 }
 
-/// Boot into the node image, whose root is then composefs: the bootimage's initramfs makes it. `compare`: the image's own
-/// libostree must be able to make it too, for comparison.
+/// Boots into the node image, whose root is then composefs: the bootimage's initramfs makes it. `compare`: the image's
+/// own libostree must be able to make it too, for comparison.
 fn swap(images: &Images<'_>, machine: &mut Machine<'_>, more: &[&str], compare: &str) -> Result<Boot> {
     let scripts = [&["checks/userspace.sh", "checks/composefs.sh"], more, &[PRESTAGED]].concat();
     let environment = [("FSTYPE", "xfs"), ("COMPOSEFS", "yes"), ("MUST_COMPARE", compare)];
@@ -61,7 +62,7 @@ fn swap(images: &Images<'_>, machine: &mut Machine<'_>, more: &[&str], compare: 
     Ok(boot)
 }
 
-/// The boot after it, with the node image's own initramfs.
+/// Boots after it, with the node image's own initramfs.
 fn plain_reboot(images: &Images<'_>, machine: &mut Machine<'_>, composefs: &str) -> Result<()> {
     machine.append.clear();
     let scripts = ["checks/composefs.sh", PRESTAGED];
@@ -71,7 +72,7 @@ fn plain_reboot(images: &Images<'_>, machine: &mut Machine<'_>, composefs: &str)
     Ok(())
 }
 
-/// The disk's initramfs with another `prepare-root.conf`: what comes later in the file wins.
+/// Returns the disk's initramfs with another `prepare-root.conf`: what comes later in the file wins.
 fn with_maybe(images: &Images<'_>, machine: &Machine<'_>) -> Result<PathBuf> {
     let dir = machine.dir();
     let entry = machine.boot_partition().default_entry()?;
@@ -85,7 +86,7 @@ fn with_maybe(images: &Images<'_>, machine: &Machine<'_>) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A cpio archive with this text as [`OVERRIDE`].
+/// Returns a cpio archive with this text as [`OVERRIDE`].
 fn archive(images: &Images<'_>, dir: &Path, text: &str) -> Result<Vec<u8>> {
     let staging = dir.join("override");
     let file = staging.join(OVERRIDE);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::cmd;
+use super::cmd;
 
 /// How many artefacts of a kind stay: the last one and the one before.
 const KEPT: usize = 2;
@@ -21,20 +21,20 @@ const IN_USE: Duration = Duration::from_secs(30 * 60);
 pub struct Inputs(Sha256);
 
 impl Inputs {
-    /// A text, or the name of an artefact (its key stands in it).
+    /// Adds a text, or the name of an artefact (its key stands in it).
     pub fn text(mut self, text: impl AsRef<str>) -> Self {
         self.bytes(text.as_ref().as_bytes());
         self
     }
 
-    /// A file's content.
+    /// Adds a file's content.
     pub fn file(mut self, path: &Path) -> Result<Self> {
         let content = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         self.bytes(&content);
         Ok(self)
     }
 
-    /// Every file and link below a directory, by name and content.
+    /// Adds every file and link below a directory, by name and content.
     pub fn tree(mut self, dir: &Path) -> Result<Self> {
         let mut entries = fs::read_dir(dir)
             .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
@@ -62,7 +62,7 @@ impl Inputs {
         self.0.update(bytes);
     }
 
-    /// The key: 16 hex digits are enough for a handful of artefacts.
+    /// Returns the key: 16 hex digits are enough for a handful of artefacts.
     fn key(self) -> String {
         self.0.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
@@ -74,7 +74,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// `$SLIPSTREAM_CACHE`, or the user's cache directory.
+    /// Opens `$SLIPSTREAM_CACHE`, or the user's cache directory.
     pub fn open() -> Result<Self> {
         let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let dir = var("SLIPSTREAM_CACHE")
@@ -86,12 +86,12 @@ impl Cache {
         Ok(Self { dir })
     }
 
-    /// Where the artefacts are.
+    /// Returns where the artefacts are.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The artefact of this kind and these inputs, made by `build` if it is not there.
+    /// Returns the artefact of this kind and these inputs, made by `build` if it is not there.
     pub fn artefact(&self, kind: &str, inputs: Inputs, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let key = inputs.key();
         let path = self.dir.join(format!("{kind}-{key}"));
@@ -120,7 +120,7 @@ impl Cache {
         Ok(path)
     }
 
-    /// The artefact of this kind that was used last.
+    /// Returns the artefact of this kind that was used last.
     pub fn newest(&self, kind: &str) -> Result<Option<PathBuf>> {
         Ok(self.by_age(kind)?.pop().map(|(_, path)| path))
     }
@@ -151,7 +151,7 @@ impl Cache {
     }
 }
 
-/// Remove a directory in which deployments may lie: ostree makes those immutable.
+/// Removes a directory in which deployments may lie: ostree makes those immutable.
 pub fn remove(dir: &Path) -> Result<()> {
     if fs::remove_dir_all(dir).is_ok() {
         return Ok(());

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::cache::Inputs;
-use crate::cmd;
+use super::trees::{self, Role};
 use crate::lab::Lab;
-use crate::registry::{AUTH, Registry};
-use crate::trees::{self, Role};
+use crate::lab::cache::Inputs;
+use crate::lab::cmd;
+use crate::lab::kernels;
+use crate::lab::registry::{AUTH, Registry};
 
 /// Debian's Ignition knows specifications up to this one, and the MCO's server translates for whom it serves.
 const SPECIFICATION: &str = "3.3.0";
@@ -26,11 +27,11 @@ const FILES: &[&str] = &[
 /// On the registry, but the node image is not there.
 const MIRROR: &str = "mirror/os";
 
-/// An artefact: an initramfs of the bootimage's kernel, to be used in place of the bootimage's own.
+/// Returns an artefact: an initramfs of the bootimage's kernel, to be used in place of the bootimage's own.
 pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     let base = trees::root(lab, Role::Bootimage)?;
     let root = trees::extended_root(lab, "ignition-root", &base, &lab.packages("ignition")?)?;
-    let kernel = trees::kernels(lab)?.join("boot");
+    let kernel = kernels::both(lab)?.join("boot");
     let slipstream = trees::slipstream(lab)?;
     let mut inputs = Inputs::default();
     for part in [&root, &kernel, &slipstream] {
@@ -39,7 +40,7 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     for name in FILES {
         inputs = inputs.file(&lab.own(name))?;
     }
-    let version = trees::kernel_of(&kernel)?;
+    let version = kernels::version_of(&kernel)?;
     let dir = lab.cache.artefact("ignition-initramfs", inputs, |dir| {
         let copy = dir.join("root");
         cmd::run(cmd::words("cp", ["-a"]).args([&root, &copy]))?;
@@ -54,8 +55,8 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     Ok(dir.join("initramfs.img"))
 }
 
-/// The config of a node whose pool has slipstream switched on, and whose image is this one in this registry; `mirror` is
-/// the address of a mirror that is to be asked first.
+/// Returns the config of a node whose pool has slipstream switched on, and whose image is this one in this registry;
+/// `mirror` is the address of a mirror that is to be asked first.
 pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &str) -> Result<String> {
     let address = registry.address();
     let path = lab.source.join("src/slipstream/tests/mco/machine-configs/worker.json");
@@ -88,7 +89,7 @@ pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &
     Ok(json!({"ignition": {"version": SPECIFICATION}, "storage": {"files": files}}).to_string())
 }
 
-/// As the MCO writes it: what is not a letter or a digit is escaped.
+/// Returns a URL as the MCO writes it: what is not a letter or a digit is escaped.
 fn data_url(text: &str) -> String {
     let mut url = "data:,".to_owned();
     for byte in text.bytes() {

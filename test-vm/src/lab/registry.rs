@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cache::Inputs;
-use crate::cmd;
-use crate::lab::Lab;
-use crate::node::NodeImage;
+use super::cache::Inputs;
+use super::cmd;
+use super::places::Lab;
 
 /// This host's loopback, as the guest sees it.
 const HOST: &str = "10.0.2.2";
@@ -37,7 +36,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Choose a port and make the certificates. Nobody listens yet.
+    /// Chooses a port and makes the certificates. No server listens yet.
     pub fn new(lab: &Lab) -> Result<Self> {
         let dir = tempfile::tempdir_in(lab.cache.dir()).context("creating a directory for the registry")?;
         let registry = Self { dir, port: free_port()?, server: None };
@@ -45,23 +44,23 @@ impl Registry {
         Ok(registry)
     }
 
-    /// `host:port`, for the guest.
+    /// Returns `host:port`, for the guest.
     pub fn address(&self) -> String {
         format!("{HOST}:{}", self.port)
     }
 
-    /// The node image's name in it, by the digest that `reference` ends with.
+    /// Returns the node image's name in it, by the digest that `reference` ends with.
     pub fn image(&self, reference: &str) -> Result<String> {
         let (_, digest) = reference.split_once('@').context("splitting the image's name")?;
         Ok(format!("{}/{REPOSITORY}@{digest}", self.address()))
     }
 
-    /// The CA that signed the server's certificate.
+    /// Returns the CA that signed the server's certificate.
     pub fn ca(&self) -> Result<String> {
         fs::read_to_string(self.file("ca.pem")).context("reading the CA")
     }
 
-    /// Serve what [`storage`] gave; requests go to the log.
+    /// Serves what [`storage`] gave; requests go to the log.
     pub fn serve(&mut self, storage: &Path, log: &Path) -> Result<()> {
         let users = cmd::stdout(&mut cmd::words("htpasswd", ["-Bbn", USER.0, USER.1]))?;
         fs::write(self.file("htpasswd"), users).context("writing htpasswd")?;
@@ -105,12 +104,13 @@ impl Drop for Registry {
     }
 }
 
-/// An artefact: what a registry's server has stored after the node image was pushed to it.
-pub fn storage(lab: &Lab, node: &NodeImage) -> Result<PathBuf> {
-    let inputs = Inputs::default().text(node.staging.to_string_lossy()).text(&node.reference);
+/// Returns an artefact: what a registry's server has stored after the image called `reference` was pushed to it, which
+/// is in `/node` of the file system `staging`.
+pub fn storage(lab: &Lab, staging: &Path, reference: &str) -> Result<PathBuf> {
+    let inputs = Inputs::default().text(staging.to_string_lossy()).text(reference);
     let inputs = inputs.text(lab.tools().to_string_lossy()).text(REPOSITORY);
     let dir = lab.cache.artefact("registry", inputs, |dir| {
-        cmd::run(lab.tool(["debugfs", "-R", &format!("rdump /node {}", dir.display())]).arg(&node.staging))?;
+        cmd::run(lab.tool(["debugfs", "-R", &format!("rdump /node {}", dir.display())]).arg(staging))?;
         let storage = dir.join("storage");
         let port = free_port()?;
         let server = start(&dir.join("registry.yml"), &storage, port, "", &dir.join("push.log"))?;
@@ -122,14 +122,14 @@ pub fn storage(lab: &Lab, node: &NodeImage) -> Result<PathBuf> {
     Ok(dir.join("storage"))
 }
 
-/// As an administrator fills a mirror.
+/// Pushes as an administrator fills a mirror.
 fn push(lab: &Lab, layout: &Path, to: &str) -> Result<()> {
     let mut copy = lab.tool(["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests"]);
     copy.arg("--dest-tls-verify=false").arg(format!("oci:{}", layout.display()));
     cmd::run(copy.arg(format!("docker://{to}:latest")))
 }
 
-/// Start the server and wait until it listens. `more` goes on in the configuration's part `http`.
+/// Starts the server and waits until it listens. `more` goes on in the configuration's part `http`.
 fn start(config: &Path, storage: &Path, port: u16, more: &str, log: &Path) -> Result<Child> {
     let text = format!(
         "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The disk with the guest's part of a test, and what the guest answers.
+//! The disk with the guest's part of a test, what the guest answers, and what slipstream says on its console.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cmd;
-use crate::lab::Lab;
+use super::cmd;
+use super::places::Lab;
 
 /// What the guest runs at one boot.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Make the disk.
+    /// Makes the disk.
     pub fn write_disk(&self, lab: &Lab, image: &Path) -> Result<()> {
         let dir = tempfile::tempdir_in(lab.cache.dir()).context("creating a staging directory")?;
         let root = dir.path();
@@ -66,7 +66,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Of the lines on the channel; unknown ones are noise.
+    /// Parses the lines on the channel; unknown ones are noise.
     pub fn parse(text: &str) -> Self {
         let mut answer = Self::default();
         for line in text.lines() {
@@ -87,16 +87,42 @@ impl Answer {
         answer
     }
 
-    /// A fact's value.
+    /// Returns a fact's value.
     pub fn fact(&self, name: &str) -> Result<&str> {
         let found = self.facts.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str()).with_context(|| format!("reading {name} from the guest's answer"))
     }
 }
 
+/// Returns what slipstream says on the console, its progress apart.
+pub fn our_lines(console: &str) -> Vec<String> {
+    let lines = console.lines().map(|line| plain(line.trim()));
+    let ours = lines.filter(|line| line.contains("slipstream[") || line.contains("slipstream: "));
+    ours.filter(|line| !line.contains("MiB/s, about")).collect()
+}
+
+/// Returns what slipstream complains about on the console; systemd's colours and the kernel's time stamps may surround
+/// it.
+pub fn error_lines(console: &str) -> Vec<String> {
+    let ours = |line: &String| line.find("slipstream").is_some_and(|at| line[at..].contains(": error: "));
+    console.lines().map(|line| plain(line.trim())).filter(ours).collect()
+}
+
+/// Returns a line without terminal control sequences.
+fn plain(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let mut text = pieces.next().unwrap_or("").to_owned();
+    for piece in pieces {
+        // ECMA-48: parameters, then one final byte that is a letter in all that systemd uses.
+        let end = piece.find(|c: char| c.is_ascii_alphabetic()).map_or(piece.len(), |at| at + 1);
+        text.push_str(&piece[end..]);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Job};
+    use super::{Answer, Job, error_lines, our_lines};
 
     #[test]
     fn answers() {
@@ -113,5 +139,14 @@ mod tests {
     fn quoting() {
         let job = Job { environment: vec![("A".to_owned(), "it's".to_owned())], ..Job::default() };
         assert!(job.env_file().contains("export A='it'\\''s'\n"), "{}", job.env_file());
+    }
+
+    #[test]
+    fn lines_of_ours() {
+        let console = "[ 3.1] slipstream[243]: \u{1b}[0;1;31merror: a: b\u{1b}[0m\r\n[ 3.2] systemd[1]: error: c\nslipstream[2]: request: x\n";
+        assert_eq!(our_lines(console).len(), 2);
+        let progress = "slipstream[2]: imported 4 of 9 MiB, 2 MiB/s, about 3 s left\n";
+        assert_eq!(our_lines(&format!("{console}{progress}")).len(), 2);
+        assert_eq!(error_lines(console), ["[ 3.1] slipstream[243]: error: a: b"]);
     }
 }
