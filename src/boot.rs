@@ -21,7 +21,10 @@ use crate::import::{
 use crate::label::{Labeller, labelled_or_warn};
 use crate::oci::{Digest, ImageReference, host_architecture};
 use crate::ostree::{Deployment, PrepareRoot, Repo, Sysroot};
-use crate::report::{BootimageReport, Leftover, NodeImageReport, Outcome, Status, VERSION, send_event, set_debug};
+use crate::report::{
+    Bootimage, Ending, Endpoint, Facts, Foreseen, Leftover, LeftoverKind, NodeImage, Outcome, Record, Stage, StageName,
+    Status, Until, VERSION, Way, send_event, set_debug, summary,
+};
 use crate::request::files::{Files, RootFiles};
 use crate::request::ignition::{Ignition, IgnitionFiles};
 use crate::request::mco::{self, Decision};
@@ -82,20 +85,20 @@ pub fn boot(options: &BootOptions) -> Result<()> {
         // The deployment's: this process has changed its root to it.
         files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(Path::new("/")))),
         deadline: started + request.deadline,
-        status: Status::new(Outcome::Failed),
+        record: Record::new(&options.run_dir),
+        facts: Facts { request: settings.requested(), tries: tries::reported(&options.sysroot), ..Facts::default() },
     };
-    story.status.settings = settings.clone();
-    story.status.tries = tries::told(&options.sysroot);
     let result = story.tell();
-    story.write_down(&result)?;
-    let status = story.status;
-    if status.outcome != Outcome::Swapped {
-        send_event(&status.to_json());
+    let status = story.status(&result);
+    story.record.write_or_warn(&status);
+    // A swap is reported when it is settled.
+    if status.outcome() != Outcome::Swapped {
+        send_event(&status);
     }
+    // An error is reported by main.
     result?;
-    // A swap is told when it is settled, and an error by main.
-    if status.outcome != Outcome::Swapped {
-        log::info!("{}", status.summary());
+    if status.outcome() != Outcome::Swapped {
+        log::info!("{}", summary(&status));
     }
     Ok(())
 }
@@ -109,24 +112,23 @@ struct Story<'a> {
     /// The MCO's daemon has been told to reboot.
     force: bool,
     deadline: Instant,
-    status: Status,
+    record: Record,
+    facts: Facts,
 }
-
-type Ending = (Outcome, Option<String>);
 
 impl Story<'_> {
     fn tell(&mut self) -> Result<Ending> {
         let root = &self.options.sysroot;
         let (image, kernel) = (&self.request.image, running_kernel());
-        self.status.node_image = Some(NodeImageReport { image: image.to_string(), ..Default::default() });
+        self.facts.node_image = Some(NodeImage { image: image.to_string(), ..Default::default() });
         let cmdline = fs::read_to_string(&self.options.cmdline).context("reading the kernel command line")?;
         let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
         let link = BootLink::parse(&karg)?;
         let booted = link.resolve(root)?;
-        self.status.bootimage = Some(bootimage_report(root, &booted, &kernel)?);
+        self.facts.bootimage = Some(bootimage_report(root, &booted, &kernel)?);
         // Asked before anything is mounted for writing.
         if deploy::origin_of(root, &booted)? == Some(deploy::origin(image)) {
-            return Ok((Outcome::AlreadyBooted, Some("the booted deployment is the node image".to_owned())));
+            return Ok(Ending::AlreadyBooted("the booted deployment is the node image".to_owned()));
         }
         let _writable = WritableRoot::ensure(root)?;
         let _boot = BootPartition::ensure(root, self.deadline)?;
@@ -136,11 +138,11 @@ impl Story<'_> {
         let bootimage = bootimage.with_context(|| format!("{} is in no boot loader entry", booted.display()))?;
         if deployments.iter().any(|deployment| deploy::is_of_image(deployment, image)) {
             let reason = "the node image is deployed, but this boot was told to use another deployment";
-            return Ok((Outcome::Skipped, Some(reason.to_owned())));
+            return Ok(Ending::Skipped(reason.to_owned()));
         }
         let kargs = match self.decide(&cmdline, deploy::carried_kargs(&bootimage.options)) {
             Ok(kargs) => kargs,
-            Err(reason) => return Ok((Outcome::Skipped, Some(reason))),
+            Err(reason) => return Ok(Ending::Skipped(reason)),
         };
         self.remove_unfinished(&sysroot, &link);
         let repo = sysroot.repo()?;
@@ -149,42 +151,36 @@ impl Story<'_> {
             Ok(deployed) => deployed,
             Err(error) => {
                 let ending = match error.downcast::<Refused>() {
-                    Ok(Refused(reason)) => Ok((Outcome::Skipped, Some(reason))),
+                    Ok(Refused(reason)) => Ok(Ending::Skipped(reason)),
                     Err(error) => Err(error),
                 };
                 // First: cleaning up may take longer than there is time.
-                self.write_early(&ending);
+                self.record.write_or_warn(&self.status(&ending));
                 self.give_up(&sysroot, &repo, &link, ending.is_err());
                 return ending;
             }
         };
         let started = Instant::now();
         link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
-        self.stage("swap", started, None);
-        // Nobody's link, but this boot follows it until the end.
+        self.stage(StageName::Swap, started, None);
+        // It belongs to no boot loader entry, but this boot follows it until the end.
         let path = Path::new("/sysroot").join(link.path()).display().to_string();
-        self.status.leftovers.push(Leftover { kind: "link", path, until: "ostree-cleanup" });
-        let ending = Ok((Outcome::Swapped, None));
+        self.facts.leftovers.push(Leftover { kind: LeftoverKind::Link, path, until: Until::OstreeCleanup });
+        let ending = Ok(Ending::Swapped(Way::BootLink));
         // At once: what is left to do may take longer than there is time, and no longer decides anything.
-        self.write_early(&ending);
+        self.record.write_or_warn(&self.status(&ending));
         failpoint::reached("swap");
         labelled_or_warn("ostree", Labeller::new(&root.join(&deployed.path)).links(root));
         ending
     }
 
-    /// Write the status file in case that this process is stopped. It is written again at the end.
-    fn write_early(&mut self, ending: &Result<Ending>) {
-        if let Err(error) = self.write_down(ending) {
-            log::warn!("{error:#}");
-        }
-    }
-
-    fn write_down(&mut self, ending: &Result<Ending>) -> Result<()> {
-        match ending {
-            Ok((outcome, reason)) => (self.status.outcome, self.status.reason) = (*outcome, reason.clone()),
-            Err(error) => (self.status.outcome, self.status.reason) = (Outcome::Failed, Some(format!("{error:#}"))),
-        }
-        self.status.write(&self.options.run_dir)
+    /// Returns the account of what is known, with this ending.
+    fn status(&self, ending: &Result<Ending>) -> Status {
+        let ending = match ending {
+            Ok(ending) => ending.clone(),
+            Err(error) => Ending::Failed(format!("{error:#}")),
+        };
+        Status::new(self.facts.clone(), ending)
     }
 
     /// Ask, before anything is pulled, whether the MCO would reboot all the same. Returns the kernel arguments of the
@@ -201,7 +197,7 @@ impl Story<'_> {
         }
         let kargs = decision.kargs.clone();
         let reason = decision.reboot.then(|| mco_reason(&decision));
-        self.status.decision = Some(decision);
+        self.facts.foreseen = Foreseen::from(&decision);
         match (reason, self.request.mco_reboot) {
             (Some(reason), McoReboot::Skip) => Err(reason),
             (Some(reason), McoReboot::Pull) => {
@@ -274,7 +270,7 @@ impl Story<'_> {
         let repo_path = self.options.sysroot.join("ostree/repo");
         let own = kernels(&repo_path, &imported.commit)?;
         let versions: Vec<&str> = own.iter().map(|kernel| kernel.version.as_str()).collect();
-        let node = self.status.node_image.get_or_insert_default();
+        let node = self.facts.node_image.get_or_insert_default();
         node.commit = Some(imported.commit.hex());
         node.kernel = versions.iter().find(|version| **version == kernel).or(versions.first()).map(ToString::to_string);
         if self.request.kernel == KernelPolicy::Same && !versions.contains(&kernel) {
@@ -286,10 +282,10 @@ impl Story<'_> {
         ensure_boot_room(&root.join("boot"), &kernels(&repo_path, &bootimage.commit)?, &own)?;
         let image = &self.request.image;
         let deployed = deploy::deploy(sysroot, root, bootimage, &imported, image, kargs, &this_boot)?;
-        let node = self.status.node_image.get_or_insert_default();
+        let node = self.facts.node_image.get_or_insert_default();
         node.deployment = Some(deployed.path.display().to_string());
         node.etc_merged = Some(deployed.etc_merged);
-        self.stage("deploy", started, None);
+        self.stage(StageName::Deploy, started, None);
         Ok(deployed)
     }
 
@@ -301,8 +297,9 @@ impl Story<'_> {
             let result =
                 self.import_from(sysroot, repo, spec, &mut log).with_context(|| format!("using source {spec}"));
             let error = result.as_ref().err().map(|error| format!("{error:#}"));
-            self.status.endpoints.push((spec.to_string(), error));
-            self.status.endpoints.extend(log.entries());
+            self.facts.endpoints.push(Endpoint { source: spec.to_string(), error });
+            let endpoints = log.entries().into_iter().map(|(source, error)| Endpoint { source, error });
+            self.facts.endpoints.extend(endpoints);
             match result {
                 Ok(imported) => return Ok(imported),
                 // The image is the same from everywhere.
@@ -338,11 +335,11 @@ impl Story<'_> {
         *log = source.log();
         let verified = source::verify(source, image.digest())?;
         verified.config.ensure_bootable(host_architecture())?;
-        let node = self.status.node_image.get_or_insert_default();
+        let node = self.facts.node_image.get_or_insert_default();
         node.manifest_digest = Some(verified.manifest.digest.to_string());
         node.version = verified.config.version().map(str::to_owned);
-        self.stage("source", started, Some(verified.bytes));
-        let own = self.status.bootimage.as_ref().and_then(|bootimage| bootimage.version.as_deref());
+        self.stage(StageName::Source, started, Some(verified.bytes));
+        let own = self.facts.bootimage.as_ref().and_then(|bootimage| bootimage.version.as_deref());
         let oldest = verified.config.label(MIN_BOOTIMAGE);
         self.request.skew.allows(own, verified.config.version(), oldest).map_err(Refused)?;
         let repo_path = self.options.sysroot.join("ostree/repo");
@@ -360,13 +357,13 @@ impl Story<'_> {
         let mut plan = match plan(session, verified, &self.request.image)? {
             Plan::AlreadyPresent(commit) => {
                 log::info!("the repository has the image");
-                self.stage("import", started, Some(0));
+                self.stage(StageName::Import, started, Some(0));
                 return Ok(Imported { commit });
             }
             Plan::Ready(plan) => plan,
         };
         if self.request.kernel == KernelPolicy::Same {
-            plan.kernel = self.status.bootimage.as_ref().map(|bootimage| bootimage.kernel.clone());
+            plan.kernel = self.facts.bootimage.as_ref().map(|bootimage| bootimage.kernel.clone());
         }
         let (missing, bytes) = (plan.missing().count(), plan.missing_bytes());
         log::info!(
@@ -378,20 +375,20 @@ impl Story<'_> {
         let result = import(session, verified, &self.request.image, &plan, self.deadline);
         let imported = result.map_err(|error| match error.downcast::<OtherKernel>() {
             Ok(other) => {
-                let node = self.status.node_image.get_or_insert_default();
+                let node = self.facts.node_image.get_or_insert_default();
                 node.kernel = other.found.first().cloned();
                 Refused(other.to_string()).into()
             }
             Err(error) => error,
         })?;
-        self.stage("import", started, Some(bytes));
+        self.stage(StageName::Import, started, Some(bytes));
         Ok(imported)
     }
 
-    fn stage(&mut self, name: &'static str, started: Instant, bytes: Option<u64>) {
-        let time: Duration = started.elapsed();
-        log::debug!("{name}: {:.1} s", time.as_secs_f64());
-        self.status.stages.push((name, time, bytes));
+    fn stage(&mut self, name: StageName, started: Instant, bytes: Option<u64>) {
+        let stage = Stage::new(name, started.elapsed(), bytes);
+        log::debug!("{name}: {:.1} s", stage.seconds);
+        self.facts.stages.push(stage);
     }
 }
 
@@ -426,10 +423,10 @@ fn collect(session: &Session<'_>, sysroot: &Sysroot, keep: Option<&ImageReferenc
     Ok(())
 }
 
-fn bootimage_report(root: &Path, deployment: &Path, kernel: &str) -> Result<BootimageReport> {
+fn bootimage_report(root: &Path, deployment: &Path, kernel: &str) -> Result<Bootimage> {
     let name = deployment.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((commit, _)) = name.split_once('.') else { bail!("{} is no deployment", deployment.display()) };
-    Ok(BootimageReport {
+    Ok(Bootimage {
         deployment: deployment.display().to_string(),
         commit: commit.to_owned(),
         version: bootimage_version(root, deployment, commit),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::deploy::carried_kargs;
-use crate::report::{VERSION, request_json};
+use crate::report::VERSION;
 use crate::request::ignition::Ignition;
 use crate::request::mco::{self, Decision};
 use crate::request::{McoReboot, Request, Settings, kargs};
@@ -140,7 +140,7 @@ impl CheckReport {
         let deferred: Vec<Value> = self.deferred().map(|(karg, why)| json!({"karg": karg, "why": why})).collect();
         let value = json!({
             "slipstream": VERSION,
-            "request": request_json(&self.settings),
+            "request": self.settings.requested(),
             "image": self.request.as_ref().map(|request| request.image.as_str()),
             "machine_config": self.machine(),
             "verdict": self.verdict().name(),

@@ -14,7 +14,7 @@ use crate::check::{CheckOptions, check};
 use crate::import::{Plan, Purpose, Session, collect_layers, import, plan};
 use crate::oci::ImageReference;
 use crate::ostree::{Repo, give_back_large_blocks};
-use crate::report::{RUN_DIR, describe};
+use crate::report::{RUN_DIR, Record, describe};
 use crate::request::files::RootFiles;
 use crate::request::ignition::IGNITION_JSON;
 use crate::request::parse_time_span;
@@ -197,15 +197,10 @@ impl CheckCommand {
 
 impl StatusCommand {
     fn run(self) -> Result<()> {
-        print!("{}", if self.json { read_text(&self.run_dir)? } else { describe(&self.run_dir)? });
+        let record = Record::new(&self.run_dir);
+        print!("{}", if self.json { record.text()? } else { describe(record.read()?.as_ref()) });
         Ok(())
     }
-}
-
-fn read_text(run_dir: &Path) -> Result<String> {
-    use anyhow::Context;
-    let path = run_dir.join(crate::report::STATUS_FILE);
-    std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The part of slipstream that is in the initramfs.
@@ -258,7 +253,8 @@ impl Initrd {
             InitrdCommand::Enter(_) => launch::launch(&defaults),
             InitrdCommand::Settle(_) => root::settle::settle(&SettleOptions::default()),
             InitrdCommand::Emergency(_) => {
-                anyhow::bail!("{}", describe(Path::new(RUN_DIR))?.lines().next().unwrap_or_default())
+                let status = Record::new(Path::new(RUN_DIR)).read()?;
+                anyhow::bail!("{}", describe(status.as_ref()).lines().next().unwrap_or_default())
             }
             InitrdCommand::Reboot(_) => launch::announce_reboot(&defaults),
         }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result, anyhow};
 
 use crate::boot::{BootOptions, how_mounted, read_request};
-use crate::report::{Leftover, Outcome, STATUS_FILE, Status, append_leftover, read_status, send_event};
+use crate::report::{Ending, Facts, Leftover, LeftoverKind, Outcome, Record, Status, Until, send_event};
 use crate::request::ignition::Ignition;
 use crate::request::{OnFailure, Request, Settings};
 use crate::root::enter::{StillRunning, run_in_bootimage};
@@ -35,24 +35,14 @@ pub fn launch(options: &BootOptions) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
-    forget_status(&options.run_dir)?;
+    // A status that is there was written by this run: the unit may have been started before, in an emergency shell.
+    Record::new(&options.run_dir).forget()?;
     match attempt(options) {
         Ok(Disk::Answers) => forget_tries(options),
         Ok(Disk::Hangs) => keep_tries(options),
         Err(failure) => return failure.treat(options),
     }
     Ok(())
-}
-
-/// A status that is there was written by this run: the unit may have been started before, in an emergency shell.
-fn forget_status(run_dir: &Path) -> Result<()> {
-    let path = run_dir.join(STATUS_FILE);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// One that hangs is not touched again: that would stop the boot, which may not need it.
@@ -91,42 +81,41 @@ fn attempt(options: &BootOptions) -> Result<Disk, Box<Failure>> {
         this_boot.ensure_unverified()?;
         run_in_bootimage(options, Instant::now() + request.deadline)
     });
+    let record = Record::new(&options.run_dir);
     let error = match result {
         Ok(status) if status.success() => return Ok(Disk::Answers),
-        Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => None,
+        Ok(status) if status.code() == Some(FAILED) && record.exists() => None,
         Ok(status) => Some(anyhow!("the importer ended with {status}")),
         Err(error) => Some(error),
     };
     let hangs = error.as_ref().is_some_and(|error| error.is::<StillRunning>());
     let disk = if hangs { Disk::Hangs } else { Disk::Answers };
-    let error = match error.map(|error| what_it_has_written(&options.run_dir, error)) {
+    let error = match error.map(|error| what_it_has_written(&record, error)) {
         Some(None) => return Ok(disk),
         error => error.flatten(),
     };
     Err(Box::new(Failure { settings, request: Some(request), error, disk }))
 }
 
-/// The importer was stopped, by `error`. If it had written its status before, it was cleaning up, and that status counts:
-/// the error is the one in there, or there is none.
-fn what_it_has_written(run_dir: &Path, error: Error) -> Option<Error> {
-    let status = match read_status(run_dir) {
+/// Returns the error of an importer that was stopped, by `error`. If it had written its status before, it was cleaning up, and
+/// that status counts: the error is the one in there, or there is none.
+fn what_it_has_written(record: &Record, error: Error) -> Option<Error> {
+    let status = match record.read() {
         Ok(Some(status)) => status,
         Ok(None) => return Some(error),
         Err(unreadable) => return Some(error.context(format!("{unreadable:#}"))),
     };
     log::warn!("the importer did not come to its end: {error:#}");
-    let outcome = &status["outcome"];
-    if *outcome == Outcome::Failed.name() {
-        return Some(status["reason"].as_str().map_or(error, |reason| anyhow!("{reason}")));
-    }
-    // A swap is told when it is settled.
-    if *outcome != Outcome::Swapped.name() {
-        send_event(&status);
+    match status.outcome() {
+        Outcome::Failed => return Some(status.reason().map_or(error, |reason| anyhow!("{reason}"))),
+        // It is reported when it is settled.
+        Outcome::Swapped => {}
+        Outcome::AlreadyBooted | Outcome::Skipped => send_event(&status),
     }
     None
 }
 
-/// What is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
+/// Returns what is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
 fn without_ignition(options: &BootOptions) -> Settings {
     Settings::load(&options.cmdline, &options.root, &Ignition::default()).unwrap_or_else(|error| {
         log::debug!("{error:#}");
@@ -136,15 +125,14 @@ fn without_ignition(options: &BootOptions) -> Settings {
 
 impl Failure {
     fn treat(&self, options: &BootOptions) -> Result<()> {
-        let mut told = Ok(());
         if let Some(error) = &self.error {
             // Said first: that the status cannot be written must not hide it.
             log::error!("error: {error:#}");
-            told = self.tell(options, error);
+            self.report(options, error);
         }
         // A request that cannot be read cannot say what to do about it.
         let policy = self.settings.on_failure().unwrap_or_default();
-        let acted = match (policy, &self.request) {
+        match (policy, &self.request) {
             (OnFailure::Reboot, Some(request)) => match self.next_try(options, request) {
                 Some(words) => mark(options, REBOOT, &words),
                 None => Ok(()),
@@ -158,8 +146,7 @@ impl Failure {
                 self.forget_tries(options);
                 mark(options, EMERGENCY, "")
             }
-        };
-        acted.and(told)
+        }
     }
 
     fn forget_tries(&self, options: &BootOptions) {
@@ -169,23 +156,21 @@ impl Failure {
         }
     }
 
-    /// Report a failure that the importer could not report.
-    fn tell(&self, options: &BootOptions, error: &Error) -> Result<()> {
-        if let Ok(Some(written)) = read_status(&options.run_dir) {
+    /// Reports a failure that the importer could not report.
+    fn report(&self, options: &BootOptions, error: &Error) {
+        let record = Record::new(&options.run_dir);
+        if let Ok(Some(written)) = record.read() {
             send_event(&written);
-            return Ok(());
+            return;
         }
-        let status = Status {
-            reason: Some(format!("{error:#}")),
-            settings: self.settings.clone(),
-            tries: match self.disk {
-                Disk::Answers => tries::told(&options.sysroot),
-                Disk::Hangs => Vec::new(),
-            },
-            ..Status::new(Outcome::Failed)
+        let tries = match self.disk {
+            Disk::Answers => tries::reported(&options.sysroot),
+            Disk::Hangs => Vec::new(),
         };
-        send_event(&status.to_json());
-        status.write(&options.run_dir)
+        let facts = Facts { request: self.settings.requested(), tries, ..Facts::default() };
+        let status = Status::new(facts, Ending::Failed(format!("{error:#}")));
+        send_event(&status);
+        record.write_or_warn(&status);
     }
 
     /// What to say about the reboot, if there is to be one. It must never come to a loop: what cannot be written down is
@@ -210,11 +195,10 @@ impl Failure {
         if let Some(error) = &self.error {
             return format!("{error:#}");
         }
-        let reason =
-            read_status(&options.run_dir).map(|status| status.and_then(|s| Some(s["reason"].as_str()?.to_owned())));
-        reason
-            .unwrap_or_else(|error| Some(format!("{error:#}")))
-            .unwrap_or_else(|| "the reason is not known".to_owned())
+        match Record::new(&options.run_dir).read() {
+            Ok(status) => status.as_ref().and_then(Status::reason).unwrap_or("the reason is not known").to_owned(),
+            Err(error) => format!("{error:#}"),
+        }
     }
 }
 
@@ -233,8 +217,14 @@ fn forget_tries(options: &BootOptions) {
 
 /// What earlier tries have written may still be there.
 fn keep_tries(options: &BootOptions) {
-    let leftover = Leftover { kind: "file", path: format!("/sysroot/{TRIES_FILE}"), until: "next-request" };
-    if let Err(error) = append_leftover(&options.run_dir, &leftover) {
+    let path = format!("/sysroot/{TRIES_FILE}");
+    let leftover = Leftover { kind: LeftoverKind::File, path, until: Until::NextRequest };
+    let record = Record::new(&options.run_dir);
+    let named = record.read().and_then(|status| match status {
+        Some(status) => record.write(&status.with_leftover(leftover)),
+        None => Ok(()),
+    });
+    if let Err(error) = named {
         log::warn!("naming it in the status: {error:#}");
     }
 }
@@ -254,26 +244,28 @@ pub fn announce_reboot(options: &BootOptions) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{STATUS_FILE, Way};
 
     #[test]
     fn a_status_that_was_written_counts() {
         for (label, written, expected) in [
             ("none", None, Some("the deadline is over")),
-            ("swapped", Some((Outcome::Swapped, None)), None),
-            ("skipped", Some((Outcome::Skipped, Some("a policy"))), None),
-            ("failed", Some((Outcome::Failed, Some("no such host"))), Some("no such host")),
+            ("swapped", Some(Ending::Swapped(Way::BootLink)), None),
+            ("skipped", Some(Ending::Skipped("a policy".to_owned())), None),
+            ("failed", Some(Ending::Failed("no such host".to_owned())), Some("no such host")),
         ] {
             let run = tempfile::tempdir().unwrap();
-            if let Some((outcome, reason)) = written {
-                let status = Status { reason: reason.map(str::to_owned), ..Status::new(outcome) };
-                status.write(run.path()).unwrap();
+            let record = Record::new(run.path());
+            if let Some(ending) = &written {
+                record.write(&Status::new(Facts::default(), ending.clone())).unwrap();
             }
-            let error = what_it_has_written(run.path(), anyhow!("the deadline is over"));
+            let error = what_it_has_written(&record, anyhow!("the deadline is over"));
             assert_eq!(error.map(|error| error.to_string()).as_deref(), expected, "{label}");
         }
         let run = tempfile::tempdir().unwrap();
         fs::write(run.path().join(STATUS_FILE), "{").unwrap();
-        let error = what_it_has_written(run.path(), anyhow!("the deadline is over")).unwrap();
+        let error = what_it_has_written(&Record::new(run.path()), anyhow!("the deadline is over"));
+        let error = error.unwrap();
         assert!(format!("{error:#}").ends_with("the deadline is over"), "{error:#}");
     }
 }

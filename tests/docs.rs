@@ -13,10 +13,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use slipstream::oci::Digest;
-use slipstream::report::{BootimageReport, Leftover, MESSAGE_ID, NodeImageReport, Outcome, Status, Try, read_status};
+use slipstream::report::{
+    Bootimage, Ending, Endpoint, Facts, Foreseen, Leftover, MESSAGE_ID, Mco, NodeImage, Record, Stage, StageName,
+    Status, Try, Way,
+};
 use slipstream::request::ignition::Ignition;
-use slipstream::request::mco::Decision;
 use slipstream::request::{KEYS, Settings};
 
 const USAGE: &str = "docs/usage.md";
@@ -156,8 +157,8 @@ fn every_command_and_option_is_documented() {
     );
 }
 
-/// A status with every key and every field.
-fn full_status() -> Status {
+/// Returns facts with every key and every field.
+fn full_facts() -> Facts {
     let root = tempfile::tempdir().unwrap();
     let mut cmdline = String::new();
     for (key, name, ..) in KEYS {
@@ -182,16 +183,15 @@ fn full_status() -> Status {
     let ignition = Ignition::parse(ignition.as_bytes()).unwrap();
     let (commit, digest) = ("a".repeat(64), format!("sha256:{}", "b".repeat(64)));
     let deployment = format!("ostree/deploy/os/deploy/{commit}.0");
-    Status {
-        reason: Some("a reason".to_owned()),
-        settings: Settings::load(&path, root.path(), &ignition).unwrap(),
-        bootimage: Some(BootimageReport {
+    Facts {
+        request: Settings::load(&path, root.path(), &ignition).unwrap().requested(),
+        bootimage: Some(Bootimage {
             deployment: deployment.clone(),
             commit: commit.clone(),
             version: Some("1".to_owned()),
             kernel: "6.1".to_owned(),
         }),
-        node_image: Some(NodeImageReport {
+        node_image: Some(NodeImage {
             image: format!("example.com/os/node@{digest}"),
             manifest_digest: Some(digest),
             commit: Some(commit),
@@ -200,20 +200,45 @@ fn full_status() -> Status {
             deployment: Some(deployment),
             etc_merged: Some(false),
         }),
-        stages: ["source", "import", "deploy", "swap", "settle"].map(|n| (n, Duration::from_millis(1), Some(1))).into(),
-        endpoints: vec![("oci:/a".to_owned(), Some("no".to_owned()))],
-        decision: Some(Decision { kargs_to_add: vec!["psi=0".to_owned()], ..Decision::default() }),
-        tries: vec![Try { request: Digest::of(b""), reason: "no network".to_owned() }],
-        leftovers: vec![Leftover { kind: "mount", path: "/usr/lib/modules".to_owned(), until: "reboot" }],
-        ..Status::new(Outcome::Swapped)
+        stages: StageName::ALL.iter().map(|name| Stage::new(*name, Duration::from_millis(1), Some(1))).collect(),
+        endpoints: vec![Endpoint { source: "oci:/a".to_owned(), error: Some("no".to_owned()) }],
+        foreseen: Foreseen {
+            mco: Mco::Reboots,
+            reasons: vec!["another image".to_owned()],
+            deferred_kargs: vec!["psi=0".to_owned()],
+        },
+        tries: vec![Try { reason: "no network".to_owned() }],
+        leftovers: vec![Leftover::mount("/usr/lib/modules")],
     }
 }
 
-/// The status as it can be read from its file.
+/// Returns a document of every ending, with these facts.
+fn every_ending(facts: &Facts) -> Vec<Value> {
+    let reason = || "a reason".to_owned();
+    let endings = [
+        Ending::Swapped(Way::BootLink),
+        Ending::AlreadyBooted(reason()),
+        Ending::Skipped(reason()),
+        Ending::Failed(reason()),
+    ];
+    endings.map(|ending| written(&Status::new(facts.clone(), ending))).into()
+}
+
+/// Returns the document as it is in its file, from which it can be read back.
 fn written(status: &Status) -> Value {
     let directory = tempfile::tempdir().unwrap();
-    status.write(directory.path()).unwrap();
-    read_status(directory.path()).unwrap().unwrap()
+    let record = Record::new(directory.path());
+    record.write(status).unwrap();
+    assert_eq!(record.read().unwrap().as_ref(), Some(status));
+    serde_json::from_str(&record.text().unwrap()).unwrap()
+}
+
+/// Returns what is wrong with a document, by a schema.
+fn checker(schema: Value) -> impl Fn(&Value) -> Result<(), String> {
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("urn:slipstream:status:1", schema).unwrap();
+    let index = compiler.compile("urn:slipstream:status:1", &mut schemas).unwrap();
+    move |value| schemas.validate(value, index).map_err(|error| format!("{error:#}"))
 }
 
 /// Call `visit` with the JSON pointer of every value below `value`.
@@ -231,33 +256,31 @@ fn walk(value: &Value, pointer: &str, visit: &mut dyn FnMut(&str, &Value)) {
 
 #[test]
 fn a_status_validates_and_nothing_else_does() {
-    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
     let schema: Value = serde_json::from_str(&read(SCHEMA)).unwrap();
-    compiler.add_resource("urn:slipstream:status:1", schema).unwrap();
-    let index = compiler.compile("urn:slipstream:status:1", &mut schemas).unwrap();
-    let check = |value: &Value| schemas.validate(value, index).map_err(|error| format!("{error:#}"));
-    let full = written(&full_status());
-    check(&full).unwrap_or_else(|error| panic!("{error}\n{full:#}"));
-    for outcome in [Outcome::Swapped, Outcome::AlreadyBooted, Outcome::Skipped, Outcome::Failed] {
-        let empty = written(&Status::new(outcome));
-        check(&empty).unwrap_or_else(|error| panic!("{error}\n{empty:#}"));
+    let strict = checker(schema);
+    for document in every_ending(&full_facts()).into_iter().chain(every_ending(&Facts::default())) {
+        strict(&document).unwrap_or_else(|error| panic!("{error}\n{document:#}"));
     }
-    walk(&full, "", &mut |pointer, value| {
-        assert!(!value.is_null() && *value != json!([]), "{pointer} is not filled");
-        let Some(map) = value.as_object() else { return };
-        let mut changed = full.clone();
-        let object = |value: &mut Value, edit: &dyn Fn(&mut serde_json::Map<String, Value>)| {
-            edit(value.pointer_mut(pointer).unwrap().as_object_mut().unwrap());
-        };
-        object(&mut changed, &|map| drop(map.insert("surprise".to_owned(), json!(1))));
-        assert!(check(&changed).is_err(), "{pointer} may have any field");
-        // No key has to be set.
-        for key in map.keys().filter(|_| pointer != "/request") {
-            let mut changed = full.clone();
-            object(&mut changed, &|map| drop(map.remove(key)));
-            assert!(check(&changed).is_err(), "{pointer} may lack {key}");
-        }
-    });
+    for full in every_ending(&full_facts()) {
+        // Either of the two, depending on the outcome.
+        let empty = if full["outcome"] == "swapped" { "/reason" } else { "/way" };
+        walk(&full, "", &mut |pointer, value| {
+            assert!((!value.is_null() && *value != json!([])) || pointer == empty, "{pointer} is not filled");
+            let Some(map) = value.as_object() else { return };
+            let object = |edit: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+                let mut changed = full.clone();
+                edit(changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap());
+                changed
+            };
+            let further = object(&|map| drop(map.insert("surprise".to_owned(), json!({}))));
+            assert!(strict(&further).is_err(), "{pointer} may have any field");
+            // No key has to be set.
+            for key in map.keys().filter(|_| pointer != "/request") {
+                let changed = object(&|map| drop(map.remove(key)));
+                assert!(strict(&changed).is_err(), "{pointer} may lack {key}");
+            }
+        });
+    }
 }
 
 #[test]

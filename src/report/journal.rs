@@ -4,24 +4,23 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use serde_json::Value;
-
-use super::status::summary;
+use super::handoff::{Outcome, Status};
+use super::words::summary;
 
 /// Made by `systemd-id128 new`. `journalctl MESSAGE_ID=…` finds the outcome of every boot.
 pub const MESSAGE_ID: &str = "b3ee8e6d15e3474c9c1a8b8d46ca758f";
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Send the outcome. A machine without journald has the status file; that is no failure.
-pub fn send_event(status: &Value) {
+/// Sends the outcome. A machine without journald has the status file; that is not a failure.
+pub fn send_event(status: &Status) {
     let result = UnixDatagram::unbound().and_then(|socket| socket.send_to(&message(status), SOCKET));
     if let Err(error) = result {
         log::debug!("sending the journal event: {error}");
     }
 }
 
-fn message(status: &Value) -> Vec<u8> {
-    let priority = if status["outcome"] == "failed" { "3" } else { "6" };
+fn message(status: &Status) -> Vec<u8> {
+    let priority = if status.outcome() == Outcome::Failed { "3" } else { "6" };
     let mut out = Vec::new();
     let mut field = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -37,18 +36,20 @@ fn message(status: &Value) -> Vec<u8> {
     field("MESSAGE", Some(&summary(status)));
     field("PRIORITY", Some(priority));
     field("SYSLOG_IDENTIFIER", Some("slipstream"));
-    field("SLIPSTREAM_OUTCOME", status["outcome"].as_str());
-    let node = &status["node_image"];
-    field("SLIPSTREAM_IMAGE", node["image"].as_str());
-    field("SLIPSTREAM_IMAGE_DIGEST", node["manifest_digest"].as_str());
-    field("SLIPSTREAM_COMMIT", node["commit"].as_str());
-    field("DEPLOYMENT_PATH", node["deployment"].as_str());
+    field("SLIPSTREAM_OUTCOME", Some(status.outcome().name()));
+    if let Some(node) = status.node_image() {
+        field("SLIPSTREAM_IMAGE", Some(&node.image));
+        field("SLIPSTREAM_IMAGE_DIGEST", node.manifest_digest.as_deref());
+        field("SLIPSTREAM_COMMIT", node.commit.as_deref());
+        field("DEPLOYMENT_PATH", node.deployment.as_deref());
+    }
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Ending, Facts};
 
     #[test]
     fn message_id_is_128_bits() {
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn fields_are_framed() {
-        let status = serde_json::json!({"outcome": "failed", "reason": "a\nMESSAGE=b"});
+        let status = Status::new(Facts::default(), Ending::Failed("a\nMESSAGE=b".to_owned()));
         let message = message(&status);
         let framed = [b"PRIORITY\n".as_slice(), &1u64.to_le_bytes(), b"3\n"].concat();
         assert!(message.windows(framed.len()).any(|window| window == framed));

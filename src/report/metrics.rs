@@ -4,49 +4,37 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
-use super::status::Outcome;
+use super::handoff::{Outcome, Stage, Status};
 
 /// Name of the file in the run directory. The collector reads files that end in `.prom`.
 pub const METRICS_FILE: &str = "slipstream.prom";
 
-/// The metrics of an account.
-pub(super) fn metrics(status: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (node, kernel) = (&status["node_image"], &status["kernel"]);
+/// Returns the metrics of an account.
+pub(super) fn metrics(status: &Status) -> String {
     let mut page = Page::default();
     page.family("slipstream_info", "What was asked for, and by which version.");
-    let info = [("version", text(&status["slipstream"])), ("image", text(&node["image"]))];
-    page.sample("slipstream_info", &info, 1.0);
+    let image = status.node_image().map(|node| node.image.as_str()).unwrap_or_default();
+    page.sample("slipstream_info", &[("version", status.slipstream()), ("image", image)], 1.0);
     page.family("slipstream_outcome", "How the request of this boot ended: 1 for the outcome that it had.");
     for outcome in Outcome::ALL {
-        let is = status["outcome"] == outcome.name();
-        page.sample("slipstream_outcome", &[("outcome", outcome.name().to_owned())], f64::from(u8::from(is)));
+        page.sample("slipstream_outcome", &[("outcome", outcome.name())], truth(status.outcome() == *outcome));
     }
     page.family("slipstream_reboot_avoided", "Whether this boot runs the node image without a reboot.");
-    let avoided = status["reboot"]["avoided"].as_bool().unwrap_or_default();
-    page.sample("slipstream_reboot_avoided", &[], f64::from(u8::from(avoided)));
-    if kernel["own"].is_string() {
+    page.sample("slipstream_reboot_avoided", &[], truth(status.reboot().avoided));
+    if status.kernel().node_image.is_some() {
         page.family("slipstream_kernel_differs", "Whether the node image runs on another kernel than its own.");
-        let differs = kernel["differs"].as_bool().unwrap_or_default();
-        page.sample("slipstream_kernel_differs", &[], f64::from(u8::from(differs)));
+        page.sample("slipstream_kernel_differs", &[], truth(status.kernel().differs));
     }
-    let stages = status["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for (name, key, help) in [
-        ("slipstream_stage_seconds", "seconds", "Time that each stage took."),
-        ("slipstream_stage_bytes", "bytes", "Bytes that each stage moved."),
-    ] {
-        let samples: Vec<_> =
-            stages.iter().filter_map(|stage| Some((text(&stage["name"]), stage[key].as_f64()?))).collect();
-        if !samples.is_empty() {
-            page.family(name, help);
-        }
-        for (stage, value) in samples {
-            page.sample(name, &[("stage", stage)], value);
-        }
-    }
+    let stages = status.stages();
+    page.stages("slipstream_stage_seconds", "Time that each stage took.", stages, |stage| Some(stage.seconds));
+    page.stages("slipstream_stage_bytes", "Bytes that each stage moved.", stages, |stage| {
+        stage.bytes.map(|bytes| bytes as f64)
+    });
     page.0 + "# EOF\n"
+}
+
+fn truth(is: bool) -> f64 {
+    f64::from(u8::from(is))
 }
 
 #[derive(Default)]
@@ -57,7 +45,18 @@ impl Page {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} gauge"));
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, String)], value: f64) {
+    /// Adds a family with a sample of each stage that has a value, if there is one.
+    fn stages(&mut self, name: &str, help: &str, stages: &[Stage], value: fn(&Stage) -> Option<f64>) {
+        let samples: Vec<_> = stages.iter().filter_map(|stage| Some((stage.name.name(), value(stage)?))).collect();
+        if !samples.is_empty() {
+            self.family(name, help);
+        }
+        for (stage, value) in samples {
+            self.sample(name, &[("stage", stage)], value);
+        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escape(value))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         self.line(format_args!("{name}{labels} {value}"));
@@ -74,20 +73,27 @@ fn escape(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::time::Duration;
 
     use super::*;
+    use crate::report::{Bootimage, Ending, Facts, NodeImage, StageName, VERSION, Way};
 
     #[test]
     fn a_swap() {
-        let status = json!({
-            "slipstream": "1.0", "outcome": "swapped", "reboot": {"avoided": true},
-            "kernel": {"running": "6.1", "own": "6.2", "differs": true}, "node_image": {"image": "a\"b\\c\nd"},
-            "stages": [{"name": "import", "seconds": 1.5, "bytes": 1024}, {"name": "swap", "seconds": 0.25, "bytes": null}],
-        });
-        let page = metrics(&status);
+        let stage = |name, time, bytes| Stage::new(name, Duration::from_millis(time), bytes);
+        let facts = Facts {
+            bootimage: Some(Bootimage { kernel: "6.1".to_owned(), ..Default::default() }),
+            node_image: Some(NodeImage {
+                image: "a\"b\\c\nd".to_owned(),
+                kernel: Some("6.2".to_owned()),
+                ..Default::default()
+            }),
+            stages: vec![stage(StageName::Import, 1500, Some(1024)), stage(StageName::Swap, 250, None)],
+            ..Facts::default()
+        };
+        let page = metrics(&Status::new(facts, Ending::Swapped(Way::BootLink)));
         for line in [
-            r#"slipstream_info{version="1.0",image="a\"b\\c\nd"} 1"#,
+            &format!(r#"slipstream_info{{version="{VERSION}",image="a\"b\\c\nd"}} 1"#),
             r#"slipstream_outcome{outcome="swapped"} 1"#,
             r#"slipstream_outcome{outcome="failed"} 0"#,
             "slipstream_reboot_avoided 1",
@@ -102,8 +108,7 @@ mod tests {
 
     #[test]
     fn an_early_failure() {
-        let status = json!({"outcome": "failed", "reboot": {"avoided": false}, "stages": [], "node_image": null});
-        let page = metrics(&status);
+        let page = metrics(&Status::new(Facts::default(), Ending::Failed("no network".to_owned())));
         assert!(page.contains("slipstream_outcome{outcome=\"failed\"} 1\n"), "{page}");
         assert!(!page.contains("kernel_differs") && !page.contains("stage_"), "{page}");
     }

@@ -30,6 +30,7 @@ pub use skew::{MIN_BOOTIMAGE, SkewPolicy};
 use self::ignition::Ignition;
 use self::mco::MachineConfig;
 use crate::oci::{Digest, ImageReference};
+use crate::report::{Requested, RequestedKey, Values};
 use crate::source::SourceSpec;
 
 /// Prefix of our kernel arguments.
@@ -98,6 +99,18 @@ impl Settings {
     /// Every key that is set.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Setting)> {
         self.0.iter().map(|(key, setting)| (*key, setting))
+    }
+
+    /// Returns every key that is set as the status reports it.
+    pub fn requested(&self) -> Requested {
+        let reported = |setting: &Setting, key: Key| match setting.values.first() {
+            Some(value) if !key.repeatable() => Values::One(value.clone()),
+            _ => Values::Many(setting.values.clone()),
+        };
+        let keys = self.iter().map(|(key, setting)| {
+            (key.name().to_owned(), RequestedKey { value: reported(setting, key), from: setting.from.clone() })
+        });
+        keys.collect()
     }
 
     fn one(&self, key: Key) -> Option<&str> {

@@ -12,15 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 
 use super::mount;
 use crate::failpoint;
-use crate::report::{Leftover, append_failure, append_settled, publish_kernel, read_status};
+use crate::report::{Leftover, Outcome, Record, Stage, StageName, Status, publish_kernel, send_event, summary};
 
 /// Modules in the deployment root.
 const MODULES: &str = "usr/lib/modules";
-/// What ostree-prepare-root tells about the root that it has mounted.
+/// Written by ostree-prepare-root about the root that it has mounted.
 const OSTREE_BOOTED: &str = "/run/ostree-booted";
 /// Big files beside the modules that no module loader reads: the kernel and its initramfs.
 const NOT_MODULES: [&str; 4] = ["vmlinuz", "initramfs.img", "devicetree", "dtb"];
@@ -29,7 +28,7 @@ const PER_ENTRY: u64 = 4096;
 /// Paths that systemd labels right after it has loaded the policy (systemd ≥ 246).
 const RELABEL: &str = "systemd/relabel-extra.d/50-slipstream.relabel";
 
-/// What settling works on.
+/// Names the places that settling works on.
 #[derive(Clone, Debug)]
 pub struct SettleOptions {
     /// The deployment root, as ostree-prepare-root has mounted it.
@@ -44,48 +43,56 @@ impl Default for SettleOptions {
     }
 }
 
-/// Settle the root if this boot was swapped. A failure is part of the account as well.
+/// Settles the root if this boot was swapped. A failure is part of the account as well.
 pub fn settle(options: &SettleOptions) -> Result<()> {
-    let run_dir = &options.run.join("slipstream");
-    match read_status(run_dir)? {
-        Some(status) if status["outcome"] == "swapped" => settle_swapped(options, run_dir, &status).or_else(|error| {
-            append_failure(run_dir, &format!("{error:#}"))?;
+    let record = Record::new(&run_dir(options));
+    let Some(status) = record.read()?.filter(|status| status.outcome() == Outcome::Swapped) else { return Ok(()) };
+    let started = Instant::now();
+    match settle_swapped(options, &status) {
+        Ok((brought, leftovers)) => {
+            let stage = Stage::new(StageName::Settle, started.elapsed(), brought);
+            let status = status.settled(stage, leftovers);
+            record.write_or_warn(&status);
+            send_event(&status);
+            log::info!("{}", summary(&status));
+            failpoint::reached("settle");
+            Ok(())
+        }
+        Err(error) => {
+            let status = status.settling_failed(&format!("{error:#}"));
+            record.write_or_warn(&status);
+            send_event(&status);
             Err(error)
-        }),
-        _ => Ok(()),
+        }
     }
 }
 
-fn settle_swapped(options: &SettleOptions, run_dir: &Path, status: &Value) -> Result<()> {
-    let started = Instant::now();
+fn run_dir(options: &SettleOptions) -> PathBuf {
+    options.run.join("slipstream")
+}
+
+/// Brings the modules along if they are needed. Returns their size, and what remains of us.
+fn settle_swapped(options: &SettleOptions, status: &Status) -> Result<(Option<u64>, Vec<Leftover>)> {
     let physical_root = options.sysroot.join("sysroot");
-    let field = |image: &str, name: &str| -> Result<String> {
-        let text = status[image][name].as_str();
-        Ok(text.with_context(|| format!("status has no {image}.{name}"))?.to_owned())
-    };
-    ensure_root(&physical_root.join(field("node_image", "deployment")?))?;
-    let kernel = field("bootimage", "kernel")?;
-    let source = physical_root.join(field("bootimage", "deployment")?).join(MODULES).join(&kernel);
+    let deployment = status.node_image().and_then(|node| node.deployment.as_ref());
+    ensure_root(&physical_root.join(deployment.context("the status names no deployment of the node image")?))?;
+    let bootimage = status.bootimage().context("the status names no bootimage")?;
+    let kernel = &bootimage.kernel;
+    let source = physical_root.join(&bootimage.deployment).join(MODULES).join(kernel);
     let target = options.sysroot.join(MODULES);
     // The hand-off itself.
-    let mut leftovers = vec![Leftover { kind: "file", path: "/run/slipstream".to_owned(), until: "reboot" }];
+    let mut leftovers = vec![Leftover::file("/run/slipstream")];
     let mut brought = None;
-    if target.join(&kernel).is_dir() {
+    if target.join(kernel).is_dir() {
         log::debug!("the node image has modules for the running kernel {kernel}");
     } else {
-        let bytes = bring_modules(&source, &target, &kernel)?;
+        let bytes = bring_modules(&source, &target, kernel)?;
         log::debug!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
         brought = Some(bytes);
-        leftovers.extend(announce(options, &target, &kernel)?);
+        leftovers.extend(announce(options, &target, kernel)?);
     }
-    match publish_kernel(&options.run, run_dir, status) {
-        Ok(leftover) => leftovers.extend(leftover),
-        // The root is as it should be all the same.
-        Err(error) => log::warn!("telling operators about the kernel: {error:#}"),
-    }
-    append_settled(run_dir, started.elapsed(), brought, &leftovers)?;
-    failpoint::reached("settle");
-    Ok(())
+    leftovers.extend(publish_kernel(&options.run, &run_dir(options), status));
+    Ok((brought, leftovers))
 }
 
 /// Check that ostree-prepare-root has mounted `deployment`: it writes down device and inode.
@@ -184,11 +191,11 @@ fn announce(options: &SettleOptions, target: &Path, kernel: &str) -> Result<Vec<
     // The tmpfs and the copies have the label of a tmpfs; the policy wants that of modules. What is mounted in it is
     // passed by.
     write(&options.run.join(RELABEL), &format!("{modules}\n"))?;
-    let mut leftovers = vec![Leftover { kind: "mount", path: modules.clone(), until: "reboot" }];
+    let mut leftovers = vec![Leftover::mount(&modules)];
     for entry in read_dir(target)? {
         if entry.file_name() != kernel {
             let name = entry.file_name().to_string_lossy().into_owned();
-            leftovers.push(Leftover { kind: "mount", path: format!("{modules}/{name}"), until: "reboot" });
+            leftovers.push(Leftover::mount(format!("{modules}/{name}")));
         }
     }
     let mut files = vec![RELABEL.to_owned()];
@@ -198,8 +205,7 @@ fn announce(options: &SettleOptions, target: &Path, kernel: &str) -> Result<Vec<
         write(&options.run.join(&drop_in), "[Unit]\nDefaultDependencies=no\n")?;
         files.push(drop_in);
     }
-    let file = |name: String| Leftover { kind: "file", path: format!("/run/{name}"), until: "reboot" };
-    leftovers.extend(files.into_iter().map(file));
+    leftovers.extend(files.iter().map(|name| Leftover::file(format!("/run/{name}"))));
     Ok(leftovers)
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::writable::WritableRoot;
 use crate::oci::Digest;
-use crate::report::Try;
+use crate::report::Try as Reported;
 
 /// The file, relative to the physical root. `slipstream.service` looks for it as well.
 pub const TRIES_FILE: &str = "ostree/slipstream-tries";
@@ -33,6 +33,15 @@ const MAX_REASON: usize = 500;
 const MAX_FILE: u64 = 32 << 10;
 /// Version of the file.
 const VERSION: u64 = 1;
+
+/// Describes a try on an earlier boot, which has ended with a reboot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// The digest of its request.
+    pub request: Digest,
+    /// Why it failed.
+    pub reason: String,
+}
 
 /// The tries before this boot, the first one first.
 pub fn earlier(physical_root: &Path) -> Result<Vec<Try>> {
@@ -52,12 +61,13 @@ pub fn earlier(physical_root: &Path) -> Result<Vec<Try>> {
     parse(&text).with_context(|| format!("{} is not one of ours", path.display()))
 }
 
-/// The same for the account, which does without them if they cannot be read.
-pub fn told(physical_root: &Path) -> Vec<Try> {
-    earlier(physical_root).unwrap_or_else(|error| {
+/// Returns the same as the status reports it, which does without them if they cannot be read.
+pub fn reported(physical_root: &Path) -> Vec<Reported> {
+    let tries = earlier(physical_root).unwrap_or_else(|error| {
         log::debug!("{error:#}");
         Vec::new()
-    })
+    });
+    tries.into_iter().map(|earlier| Reported { reason: earlier.reason }).collect()
 }
 
 fn parse(text: &str) -> Result<Vec<Try>> {

@@ -168,7 +168,7 @@ pub fn another(machine: &Machine) -> Result<()> {
         let reason = format!("kernel=same, and the node image has {expected} instead of {own}");
         refused(machine, &status, label, &reason)?;
         ensure!(staged.asked() == asked, "{label}: asked for {:?}", staged.asked());
-        let kernel = serde_json::json!({"running": own, "own": expected, "differs": false});
+        let kernel = serde_json::json!({"running": own, "node_image": expected, "differs": false});
         ensure!(status["kernel"] == kernel, "{label}: {}", status["kernel"]);
     }
     Ok(())
@@ -213,7 +213,7 @@ fn swaps(
 /// A label that was not brought up to date does not make us refuse an image that has the kernel.
 pub fn in_base(machine: &Machine) -> Result<()> {
     let (status, asked) = swaps(machine, NEW_KERNEL, &running(), None, "slipstream.kernel=same")?;
-    let kernel = serde_json::json!({"running": running(), "own": running(), "differs": false});
+    let kernel = serde_json::json!({"running": running(), "node_image": running(), "differs": false});
     ensure!(status["kernel"] == kernel, "{}", status["kernel"]);
     ensure!(asked == ["chunk", "chunk", "commit"], "asked for {asked:?}");
     Ok(())
@@ -227,7 +227,11 @@ pub fn in_layer(machine: &Machine) -> Result<()> {
         layer.file(&format!("usr/lib/modules/{}/initramfs.img", running()), "initramfs");
     };
     let (status, asked) = swaps(machine, NEW_KERNEL, NEW_KERNEL, Some(&brings), "slipstream.kernel=same")?;
-    ensure!(status["kernel"]["own"] == running() && status["kernel"]["differs"] == false, "{}", status["kernel"]);
+    ensure!(
+        status["kernel"]["node_image"] == running() && status["kernel"]["differs"] == false,
+        "{}",
+        status["kernel"]
+    );
     ensure!(asked == ["chunk", "chunk", "commit", "derived", "derived"], "asked for {asked:?}");
     Ok(())
 }
@@ -238,7 +242,7 @@ pub fn keep(machine: &Machine) -> Result<()> {
         layer.file("usr/share/x", "x");
     };
     let (status, asked) = swaps(machine, "true", NEW_KERNEL, Some(&layer), "")?;
-    let kernel = serde_json::json!({"running": running(), "own": NEW_KERNEL, "differs": true});
+    let kernel = serde_json::json!({"running": running(), "node_image": NEW_KERNEL, "differs": true});
     ensure!(status["kernel"] == kernel, "{}", status["kernel"]);
     ensure!(asked == ["chunk", "chunk", "commit", "derived"], "asked for {asked:?}");
     let metrics = fs::read_to_string(machine.path("run/slipstream.prom"))?;
