@@ -38,6 +38,8 @@ use crate::source::{self, SourceSpec, Surroundings, VerifiedImage};
 
 /// Beside the run directory, and in an Ignition config: the MCO's daemon reboots, whatever it finds.
 const MCO_FORCE: &str = "machine-config-daemon-force";
+/// The ending of a run that nothing has stopped.
+const SWAPPED: Ending = Ending::Swapped(Way::BootLink);
 /// For cleaning up, when the deadline may be over.
 const CLEAN_UP_TIME: Duration = Duration::from_secs(2);
 
@@ -160,18 +162,31 @@ impl Story<'_> {
                 return ending;
             }
         };
+        self.swap(&link, &deployed)?;
+        failpoint::reached("swap");
+        // What is left to do may take longer than there is time, and no longer decides anything.
+        labelled_or_warn("ostree", Labeller::new(&root.join(&deployed.path)).links(root));
+        Ok(SWAPPED)
+    }
+
+    /// Points the boot link at the node image. The status is written before: there must be no swap without the hand-off that
+    /// [`settle`](crate::root::settle) needs (see [`Record`]). It is written again at the end, then with this stage.
+    fn swap(&mut self, link: &BootLink, deployed: &Deployed) -> Result<()> {
         let started = Instant::now();
-        link.point_at(root, &deployed.path).context("pointing the boot link at the node image")?;
-        self.stage(StageName::Swap, started, None);
         // It belongs to no boot loader entry, but this boot follows it until the end.
         let path = Path::new("/sysroot").join(link.path()).display().to_string();
-        self.facts.leftovers.push(Leftover { kind: LeftoverKind::Link, path, until: Until::OstreeCleanup });
-        let ending = Ok(Ending::Swapped(Way::BootLink));
-        // At once: what is left to do may take longer than there is time, and no longer decides anything.
-        self.record.write_or_warn(&self.status(&ending));
-        failpoint::reached("swap");
-        labelled_or_warn("ostree", Labeller::new(&root.join(&deployed.path)).links(root));
-        ending
+        let leftover = Leftover { kind: LeftoverKind::Link, path, until: Until::OstreeCleanup };
+        let status = self.status(&Ok(SWAPPED)).with_leftover(leftover.clone());
+        self.record.write(&status).context("writing the status before the swap")?;
+        if let Err(error) = link.point_at(&self.options.sysroot, &deployed.path) {
+            if let Err(error) = self.record.forget() {
+                log::warn!("taking the status back: {error:#}");
+            }
+            return Err(error.context("pointing the boot link at the node image"));
+        }
+        self.facts.leftovers.push(leftover);
+        self.stage(StageName::Swap, started, None);
+        Ok(())
     }
 
     /// Returns the account of what is known, with this ending.

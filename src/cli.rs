@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use argh::FromArgs;
 
 use crate::boot::BootOptions;
@@ -253,8 +253,10 @@ impl Initrd {
             InitrdCommand::Enter(_) => launch::launch(&defaults),
             InitrdCommand::Settle(_) => root::settle::settle(&SettleOptions::default()),
             InitrdCommand::Emergency(_) => {
+                // The unit is started because of a failure, whether its status could be written or not.
                 let status = Record::new(Path::new(RUN_DIR)).read()?;
-                anyhow::bail!("{}", describe(status.as_ref()).lines().next().unwrap_or_default())
+                let status = status.context("booting the node image has failed: the journal says why")?;
+                anyhow::bail!("{}", describe(Some(&status)).lines().next().unwrap_or_default())
             }
             InitrdCommand::Reboot(_) => launch::announce_reboot(&defaults),
         }

@@ -15,7 +15,7 @@ use crate::boot::{BootOptions, how_mounted, read_request};
 use crate::report::{Ending, Facts, Leftover, LeftoverKind, Outcome, Record, Status, Until, send_event};
 use crate::request::ignition::Ignition;
 use crate::request::{OnFailure, Request, Settings};
-use crate::root::enter::{StillRunning, run_in_bootimage};
+use crate::root::enter::{StillRunning, boot_link, run_in_bootimage};
 use crate::root::tries::{self, MAX_TRIES, TRIES_FILE};
 
 /// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
@@ -90,7 +90,9 @@ fn attempt(options: &BootOptions) -> Result<Disk, Box<Failure>> {
     };
     let hangs = error.as_ref().is_some_and(|error| error.is::<StillRunning>());
     let disk = if hangs { Disk::Hangs } else { Disk::Answers };
-    let error = match error.map(|error| what_it_has_written(&record, error)) {
+    // A disk that hangs is not asked: then settling finds out.
+    let is_swapped = |status: &Status| hangs || leads_to_node_image(options, status);
+    let error = match error.map(|error| what_it_has_written(&record, is_swapped, error)) {
         Some(None) => return Ok(disk),
         error => error.flatten(),
     };
@@ -98,13 +100,20 @@ fn attempt(options: &BootOptions) -> Result<Disk, Box<Failure>> {
 }
 
 /// Returns the error of an importer that was stopped, by `error`. If it had written its status before, it was cleaning up, and
-/// that status counts: the error is the one in there, or there is none.
-fn what_it_has_written(record: &Record, error: Error) -> Option<Error> {
+/// that status counts: the error is the one in there, or there is none. A swap is written before it is made, and counts if it
+/// was.
+fn what_it_has_written(record: &Record, is_swapped: impl Fn(&Status) -> bool, error: Error) -> Option<Error> {
     let status = match record.read() {
         Ok(Some(status)) => status,
         Ok(None) => return Some(error),
         Err(unreadable) => return Some(error.context(format!("{unreadable:#}"))),
     };
+    if status.outcome() == Outcome::Swapped && !is_swapped(&status) {
+        if let Err(error) = record.forget() {
+            log::warn!("taking the status back: {error:#}");
+        }
+        return Some(error);
+    }
     log::warn!("the importer did not come to its end: {error:#}");
     match status.outcome() {
         Outcome::Failed => return Some(status.reason().map_or(error, |reason| anyhow!("{reason}"))),
@@ -113,6 +122,13 @@ fn what_it_has_written(record: &Record, error: Error) -> Option<Error> {
         Outcome::AlreadyBooted | Outcome::Skipped => send_event(&status),
     }
     None
+}
+
+/// Returns whether the boot link leads to the deployment that a status names.
+fn leads_to_node_image(options: &BootOptions, status: &Status) -> bool {
+    let linked = boot_link(options).and_then(|link| link.resolve(&options.sysroot));
+    let deployment = status.node_image().and_then(|node| node.deployment.as_deref());
+    linked.is_ok_and(|path| deployment.is_some_and(|deployment| path == Path::new(deployment)))
 }
 
 /// Returns what is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
@@ -248,23 +264,26 @@ mod tests {
 
     #[test]
     fn a_status_that_was_written_counts() {
-        for (label, written, expected) in [
-            ("none", None, Some("the deadline is over")),
-            ("swapped", Some(Ending::Swapped(Way::BootLink)), None),
-            ("skipped", Some(Ending::Skipped("a policy".to_owned())), None),
-            ("failed", Some(Ending::Failed("no such host".to_owned())), Some("no such host")),
+        for (label, written, is_swapped, expected) in [
+            ("none", None, false, Some("the deadline is over")),
+            ("swapped", Some(Ending::Swapped(Way::BootLink)), true, None),
+            ("not yet swapped", Some(Ending::Swapped(Way::BootLink)), false, Some("the deadline is over")),
+            ("skipped", Some(Ending::Skipped("a policy".to_owned())), false, None),
+            ("failed", Some(Ending::Failed("no such host".to_owned())), false, Some("no such host")),
         ] {
             let run = tempfile::tempdir().unwrap();
             let record = Record::new(run.path());
             if let Some(ending) = &written {
                 record.write(&Status::new(Facts::default(), ending.clone())).unwrap();
             }
-            let error = what_it_has_written(&record, anyhow!("the deadline is over"));
+            let there = written.is_some() && label != "not yet swapped";
+            let error = what_it_has_written(&record, |_| is_swapped, anyhow!("the deadline is over"));
+            assert_eq!(record.exists(), there, "{label}");
             assert_eq!(error.map(|error| error.to_string()).as_deref(), expected, "{label}");
         }
         let run = tempfile::tempdir().unwrap();
         fs::write(run.path().join(STATUS_FILE), "{").unwrap();
-        let error = what_it_has_written(&Record::new(run.path()), anyhow!("the deadline is over"));
+        let error = what_it_has_written(&Record::new(run.path()), |_| true, anyhow!("the deadline is over"));
         let error = error.unwrap();
         assert!(format!("{error:#}").ends_with("the deadline is over"), "{error:#}");
     }

@@ -6,6 +6,8 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "boot/handoff.rs"]
+mod handoff;
 #[path = "boot/ignition.rs"]
 mod ignition;
 #[path = "boot/kernel.rs"]
@@ -81,6 +83,11 @@ fn every_ending() {
         ("somebody holds a lock", others::locked),
         ("nothing is unreachable", others::nothing_unreachable),
         ("what the next try goes on with", others::next_try),
+        ("a status that cannot be written", handoff::unwritable),
+        ("a swap that cannot be written down", handoff::no_swap),
+        ("a run directory that fills up", handoff::full),
+        ("a link that cannot be pointed", handoff::taken_back),
+        ("a launcher that cannot write", handoff::launcher),
         ("composefs", prepare_root::composefs),
         ("a verified root", prepare_root::verified),
     ] {

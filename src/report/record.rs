@@ -6,7 +6,12 @@
 //! - The status comes first; without the metrics there is a warning.
 //! - At the end of a run, what cannot be written is a warning, and the run ends as it would have ended. The journal event
 //!   has the account either way.
-//! - A file is replaced whole or not at all: what is there stays until there is something better.
+//! - A swap is written *before* the boot link is pointed at the node image. A directory that takes nothing then fails the run
+//!   while the bootimage can still boot as it is; a node image that boots without a hand-off would lack the modules of the
+//!   running kernel. If the link cannot be pointed, what was written is taken back. It does no harm where that fails, or where
+//!   the run is killed in between: the launcher looks where the link leads, and what settles the root looks which deployment
+//!   is mounted.
+//! - From then on a write only adds to a hand-off that is there, since a file is replaced whole or not at all.
 
 use std::fs;
 use std::io::{ErrorKind, Write};

@@ -49,16 +49,21 @@ impl std::error::Error for StillRunning {}
 
 /// Run `slipstream boot` in the deployment that `ostree=` names, until `deadline` at most.
 pub fn run_in_bootimage(options: &BootOptions, deadline: Instant) -> Result<ExitStatus> {
-    let cmdline =
-        fs::read_to_string(&options.cmdline).with_context(|| format!("reading {}", options.cmdline.display()))?;
-    let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
-    let deployment = options.sysroot.join(BootLink::parse(&karg)?.resolve(&options.sysroot)?);
+    let deployment = options.sysroot.join(boot_link(options)?.resolve(&options.sysroot)?);
     let program = deployment.join(PROGRAM.trim_start_matches('/'));
     ensure!(program.exists(), "the bootimage has no {PROGRAM}: install slipstream in it, not only in its initramfs");
     let root = build_root(options, &deployment).context("entering the bootimage")?;
     nix::unistd::chroot(&root).context("entering the bootimage")?;
     env::set_current_dir("/").context("entering the bootimage")?;
     wait(start(options)?, deadline + GRACE)
+}
+
+/// Returns the link that this boot follows: the one that `ostree=` names.
+pub fn boot_link(options: &BootOptions) -> Result<BootLink> {
+    let cmdline =
+        fs::read_to_string(&options.cmdline).with_context(|| format!("reading {}", options.cmdline.display()))?;
+    let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
+    BootLink::parse(&karg)
 }
 
 /// Mount what the importer needs. Returns the directory to change root to.

@@ -44,6 +44,9 @@ impl Default for SettleOptions {
 }
 
 /// Settles the root if this boot was swapped. A failure is part of the account as well.
+///
+/// There is no swap without a status ([`Record`]), so without one there is nothing to settle. One that cannot be read is an
+/// error; like every error here it fails the unit, and not the boot.
 pub fn settle(options: &SettleOptions) -> Result<()> {
     let record = Record::new(&run_dir(options));
     let Some(status) = record.read()?.filter(|status| status.outcome() == Outcome::Swapped) else { return Ok(()) };
