@@ -26,6 +26,9 @@ mod powercut;
 mod qemu;
 mod registry;
 mod selinux;
+// Only the tests know it: what slipstream itself publishes is the open schema.
+#[path = "../../tests/docs/strict.rs"]
+mod strict;
 mod suite;
 mod timing;
 mod trees;

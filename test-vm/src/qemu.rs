@@ -14,6 +14,7 @@ use crate::bls::BootPartition;
 use crate::cmd;
 use crate::guest::{Answer, Job};
 use crate::lab::Lab;
+use crate::strict::strict;
 
 /// Memory of a machine in MiB; half of it would do.
 pub const MEMORY: u64 = 2048;
@@ -261,14 +262,16 @@ impl<'a> Machine<'a> {
         Ok(wait(command, &console, self.timeout, hopeless, ends))
     }
 
-    /// Hold slipstream's status file, if the boot left one, against its schema.
+    /// Holds slipstream's status file, if the boot left one, against its schema, which then allows no further field.
     fn check_status(&self, answer: &Answer) -> Result<()> {
         let Ok(status) = answer.fact("status") else { return Ok(()) };
         let path = self.dir.join(format!("boot-{}.status.json", self.boots));
         fs::write(&path, status).with_context(|| format!("writing {}", path.display()))?;
         // The tools see the logs, not the source tree.
         let schema = self.dir.join("status.schema.json");
-        fs::copy(self.lab.source.join("docs/status.schema.json"), &schema).context("copying the status' schema")?;
+        let text = fs::read(self.lab.source.join("docs/status.schema.json")).context("reading the status' schema")?;
+        let published = serde_json::from_slice(&text).context("parsing the status' schema")?;
+        fs::write(&schema, strict(published).to_string()).context("writing the status' schema")?;
         let arguments = ["python3", "-W", "ignore", "-m", "jsonschema", "-i"].map(PathBuf::from);
         cmd::run(self.lab.tool(arguments).args([&path, &schema])).context("validating the status file")
     }
