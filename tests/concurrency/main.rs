@@ -9,15 +9,14 @@
 
 // The corpus of the differential test needs more of them than this test.
 #[allow(dead_code)]
-#[path = "corpus/layer.rs"]
+#[path = "../differential/corpus/layer.rs"]
 mod layer;
 #[allow(dead_code)]
-#[path = "corpus/layout.rs"]
+#[path = "../differential/corpus/layout.rs"]
 mod layout;
-#[path = "concurrency/place.rs"]
 mod place;
 #[allow(dead_code)]
-#[path = "hostile/sandbox.rs"]
+#[path = "../hostile/sandbox.rs"]
 mod sandbox;
 
 use std::fs;

@@ -138,7 +138,7 @@ fn machine_configs() {
 /// Every file of the corpus is in a table.
 #[test]
 fn no_config_is_left_out() {
-    let text = include_str!("mco.rs");
+    let text = include_str!("main.rs");
     for directory in ["machine-configs", "ignition"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mco").join(directory);
         for entry in fs::read_dir(path).unwrap() {

@@ -6,28 +6,23 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
-#[path = "boot/ignition.rs"]
 mod ignition;
-#[path = "boot/kernel.rs"]
 mod kernel;
-#[path = "boot/others.rs"]
 mod others;
 // The corpus of the differential test needs more of them than this test.
 #[allow(dead_code)]
-#[path = "corpus/layer.rs"]
+#[path = "../differential/corpus/layer.rs"]
 mod layer;
 #[allow(dead_code)]
-#[path = "corpus/layout.rs"]
+#[path = "../differential/corpus/layout.rs"]
 mod layout;
 #[allow(dead_code)]
-#[path = "hostile/objects.rs"]
+#[path = "../hostile/objects.rs"]
 mod objects;
-#[path = "boot/prepare_root.rs"]
 mod prepare_root;
-#[path = "boot/room.rs"]
 mod room;
 #[allow(dead_code)]
-#[path = "http/server.rs"]
+#[path = "../http/server.rs"]
 mod server;
 
 use std::fs;

@@ -8,28 +8,23 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
-#[path = "servers/cases.rs"]
 mod cases;
-#[path = "servers/daemons.rs"]
 mod daemons;
 // The corpus of the differential test needs more of them than these tests.
 #[allow(dead_code)]
-#[path = "corpus/layer.rs"]
+#[path = "../differential/corpus/layer.rs"]
 mod layer;
 #[allow(dead_code)]
-#[path = "corpus/layout.rs"]
+#[path = "../differential/corpus/layout.rs"]
 mod layout;
 #[allow(dead_code)]
-#[path = "hostile/objects.rs"]
+#[path = "../hostile/objects.rs"]
 mod objects;
-#[path = "servers/pki.rs"]
 mod pki;
-#[path = "servers/place.rs"]
 mod place;
 #[allow(dead_code)]
-#[path = "hostile/sandbox.rs"]
+#[path = "../hostile/sandbox.rs"]
 mod sandbox;
-#[path = "servers/tokens.rs"]
 mod tokens;
 
 use std::fs;

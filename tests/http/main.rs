@@ -6,17 +6,14 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
-#[path = "http/cases.rs"]
 mod cases;
-#[path = "http/image.rs"]
 mod image;
 #[allow(dead_code)]
-#[path = "corpus/layer.rs"]
+#[path = "../differential/corpus/layer.rs"]
 mod layer;
 #[allow(dead_code)]
-#[path = "corpus/layout.rs"]
+#[path = "../differential/corpus/layout.rs"]
 mod layout;
-#[path = "http/server.rs"]
 mod server;
 
 use std::process::{Command, Stdio};

@@ -7,30 +7,21 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
-#[path = "hostile/bombs.rs"]
 mod bombs;
-#[path = "hostile/case.rs"]
 mod case;
-#[path = "hostile/damage.rs"]
 mod damage;
-#[path = "hostile/documents.rs"]
 mod documents;
 // The corpus of the differential test needs more of them than these tests.
 #[allow(dead_code)]
-#[path = "corpus/layer.rs"]
+#[path = "../differential/corpus/layer.rs"]
 mod layer;
 #[allow(dead_code)]
-#[path = "corpus/layout.rs"]
+#[path = "../differential/corpus/layout.rs"]
 mod layout;
-#[path = "hostile/objects.rs"]
 mod objects;
-#[path = "hostile/ostree_layers.rs"]
 mod ostree_layers;
-#[path = "hostile/places.rs"]
 mod places;
-#[path = "hostile/sandbox.rs"]
 mod sandbox;
-#[path = "hostile/tars.rs"]
 mod tars;
 
 use std::time::Instant;
