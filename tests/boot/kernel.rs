@@ -8,11 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::layer::{Blob, Layer, Packing};
-use super::layout::Image;
-use super::objects::{Base, Object, dirtree};
-use super::server::{Reply, Server};
 use super::{Machine, NEW_KERNEL, outcome};
+use testkit::base::Base;
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::objects::{Object, dirtree};
+use testkit::server::{Reply, Server};
 
 /// An image of a commit layer, two chunks, and perhaps a derived layer.
 struct Staged {
@@ -72,7 +74,7 @@ impl Staged {
             let entry = entry?;
             blobs.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
         }
-        let server = Server::start(Arc::new(blobs), Reply::good);
+        let server = Server::start(Arc::new(blobs), Reply::good)?;
         Ok(Self { reference: format!("example.com/os/node@{digest}"), server, layers })
     }
 

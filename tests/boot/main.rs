@@ -9,21 +9,8 @@
 mod ignition;
 mod kernel;
 mod others;
-// The corpus of the differential test needs more of them than this test.
-#[allow(dead_code)]
-#[path = "../differential/corpus/layer.rs"]
-mod layer;
-#[allow(dead_code)]
-#[path = "../differential/corpus/layout.rs"]
-mod layout;
-#[allow(dead_code)]
-#[path = "../hostile/objects.rs"]
-mod objects;
 mod prepare_root;
 mod room;
-#[allow(dead_code)]
-#[path = "../http/server.rs"]
-mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,9 +19,11 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use layer::{Blob, Layer, Packing};
 use slipstream::oci::Digest;
 use slipstream::root::tries;
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
 
 const OLD_KERNEL: &str = "1.0-bootimage";
 const NEW_KERNEL: &str = "2.0-node";
@@ -237,7 +226,7 @@ fn write_image_with(dir: &Path, files: &[(&str, &str)], label: impl FnOnce(&mut 
     for (path, text) in files {
         tar.file(path, text);
     }
-    let mut image = layout::Image::plain();
+    let mut image = Image::plain();
     label(&mut image.config["config"]["Labels"]);
     image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
     image.write(dir)

@@ -9,8 +9,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use super::layer::{Blob, Layer, Packing};
-use super::{Machine, layout, outcome, run};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+
+use super::{Machine, outcome, run};
 
 /// Refs, deployments, boot loader entries and files on the boot partition that have nothing to do with us.
 pub fn stay(machine: &Machine) -> Result<()> {
@@ -141,7 +144,7 @@ pub fn next_try(_: &Machine) -> Result<()> {
         "usr/noise",
         &(0..4 << 20).map(|n: u32| char::from((n.wrapping_mul(n) >> 7) as u8 & 63)).collect::<String>(),
     );
-    let mut image = layout::Image::plain();
+    let mut image = Image::plain();
     image.push(&Blob::new(whole.finish(), Packing::Tar))?;
     image.push(&Blob::new(cut.finish(), Packing::Tar))?;
     let directory = machine.path("cut");

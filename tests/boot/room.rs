@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::layer::{Blob, Layer, Packing};
-use super::{Machine, NEW_KERNEL, OLD_KERNEL, layout, outcome, run};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+
+use super::{Machine, NEW_KERNEL, OLD_KERNEL, outcome, run};
 
 /// Size of each kernel, in bytes. An initramfs here has none to speak of.
 const KERNEL: usize = 4 << 20;
@@ -50,7 +53,7 @@ fn image(machine: &mut Machine, version: &str, vmlinuz: &str, initramfs: &str) -
     tar.dir("usr").dir("etc").file(&format!("usr/lib/modules/{version}/vmlinuz"), vmlinuz);
     tar.file(&format!("usr/lib/modules/{version}/initramfs.img"), initramfs);
     tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").file("etc/conf", "of the node image\n").dir("var");
-    let mut image = layout::Image::plain();
+    let mut image = Image::plain();
     image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
     machine.image = format!("example.com/os/node@{}", image.write(&machine.path("big"))?);
     Ok(())
@@ -156,7 +159,7 @@ pub fn device_trees(_: &Machine) -> Result<()> {
     tar.file(&format!("{modules}/initramfs.img"), "old initramfs");
     tar.file(&format!("{modules}/dtb/vendor/board.dtb"), &kernel(2));
     tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").dir("var");
-    let mut image = layout::Image::plain();
+    let mut image = Image::plain();
     image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
     machine.image = format!("example.com/os/node@{}", image.write(&machine.path("big"))?);
     {

@@ -7,17 +7,7 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
-// The corpus of the differential test needs more of them than this test.
-#[allow(dead_code)]
-#[path = "../differential/corpus/layer.rs"]
-mod layer;
-#[allow(dead_code)]
-#[path = "../differential/corpus/layout.rs"]
-mod layout;
 mod place;
-#[allow(dead_code)]
-#[path = "../hostile/sandbox.rs"]
-mod sandbox;
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +17,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use place::{IMAGES, Image, LIMIT, Place};
-use sandbox::{Sandbox, files_below, staged};
+use testkit::programs::needs;
+use testkit::repo::{files_below, staged};
+use testkit::sandbox::{Sandbox, enter};
 
 /// So many pulls, and so many prunes beside them. libostree waits for a second when it is in the way of one.
 const ENOUGH: usize = 6;
@@ -41,8 +33,8 @@ fn side_by_side() {
 }
 
 fn run() -> Result<()> {
-    let sandbox = match Sandbox::enter()? {
-        Ok(sandbox) => sandbox,
+    let sandbox = match needs(&["ostree"]).and_then(|()| enter()) {
+        Ok(()) => Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?,
         Err(reason) => {
             eprintln!("SKIPPED: programs side by side: {reason}");
             return Ok(());

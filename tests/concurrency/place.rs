@@ -12,9 +12,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use serde_json::Value;
 
-use super::layer::{Blob, Layer, Packing};
-use super::layout;
-use super::sandbox::{Sandbox, files_below, fsck, staged};
+use testkit::blob::{Blob, Packing};
+use testkit::layer::Layer;
+use testkit::repo::{self, files_below, fsck, staged};
+use testkit::sandbox::Sandbox;
 
 /// Longest wait for a program that does something small.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -39,7 +40,7 @@ impl Image {
             common.file(&format!("usr/lib/common-{n}"), &format!("in all: {n}\n").repeat(n + 1));
             own.file(&format!("usr/share/{name}-{n}"), &format!("in {name} only: {n}\n").repeat(n + 1));
         }
-        let mut image = layout::Image::plain();
+        let mut image = testkit::image::Image::plain();
         image.push(&Blob::new(common.finish(), Packing::Gzip))?;
         image.push(&Blob::new(own.finish(), Packing::Gzip))?;
         let directory = sandbox.path().join(name);
@@ -119,7 +120,7 @@ impl<'a> Place<'a> {
         if place.repo.exists() {
             fs::remove_dir_all(&place.repo).context("removing the repository")?;
         }
-        sandbox.repo(&place.repo, "bare")?;
+        repo::init(&place.repo, "bare")?;
         Ok(place)
     }
 
@@ -143,7 +144,7 @@ impl<'a> Place<'a> {
     /// What a pull into a repository of its own gives.
     pub fn expected(&self, image: &Image) -> Result<String> {
         let other = Self { repo: self.sandbox.path().join("other"), ..*self };
-        self.sandbox.repo(&other.repo, "bare")?;
+        repo::init(&other.repo, "bare")?;
         let commit = other.pull(image);
         fs::remove_dir_all(&other.repo).context("removing the repository")?;
         commit

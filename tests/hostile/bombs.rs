@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 use tar::EntryType;
 
 use crate::case::Case;
-use crate::layer::{Blob, LongNames, Packing};
-use crate::layout::{Image, digest};
 use crate::places::small;
+use testkit::blob::{Blob, Packing, digest, hex};
+use testkit::image::Image;
+use testkit::layer::LongNames;
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -52,7 +53,7 @@ fn push_zeros(image: &mut Image, head: &[u8], zeros: u64, honest: bool) -> Resul
         hash.update(&block[..n]);
     }
     let packed = packed.finish().context("packing")?;
-    let diff_id = if honest { format!("sha256:{}", crate::objects::hex(&hash.finalize())) } else { digest(b"") };
+    let diff_id = if honest { format!("sha256:{}", hex(&hash.finalize())) } else { digest(b"") };
     let name = digest(&packed);
     let layers = image.manifest["layers"].as_array_mut().context("finding the layers")?;
     layers.push(json!({"mediaType": GZIP, "digest": name, "size": packed.len()}));
@@ -115,7 +116,7 @@ fn sizes() -> Vec<Case> {
 
 /// A layer of any bytes; its diffID is that of `tar`.
 fn push_packed(image: &mut Image, packed: Vec<u8>, media_type: &str, tar: &[u8]) -> Result<()> {
-    image.push(&Blob { tar: tar.to_vec(), packed, media_type: Box::leak(media_type.to_owned().into_boxed_str()) })
+    image.push(&Blob { tar: tar.to_vec(), packed, media_type: media_type.to_owned() })
 }
 
 fn memory() -> Vec<Case> {

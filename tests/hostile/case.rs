@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::Image;
-use crate::sandbox::{Run, Sandbox, files_below, fsck, staged};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::repo::{self, files_below, fsck, staged};
+use testkit::sandbox::{Run, Sandbox};
 
 /// The most memory that any image may need, in KiB.
 const MEMORY: u64 = 64 << 10;
@@ -33,8 +35,8 @@ pub enum Expect {
 
 /// Writes the layout into a directory that exists, and returns the digest to pull.
 type Build = Box<dyn FnOnce(&Path) -> Result<String>>;
-/// Makes repository or layout into something else. It gets the sandbox, the layout and the repository.
-type Prepare = Box<dyn FnOnce(&Sandbox, &Path, &Path) -> Result<()>>;
+/// Makes layout or repository, in this order, into something else.
+type Prepare = Box<dyn FnOnce(&Path, &Path) -> Result<()>>;
 
 pub struct Case {
     pub label: String,
@@ -85,7 +87,7 @@ impl Case {
         self
     }
 
-    pub fn prepare(mut self, prepare: impl FnOnce(&Sandbox, &Path, &Path) -> Result<()> + 'static) -> Self {
+    pub fn prepare(mut self, prepare: impl FnOnce(&Path, &Path) -> Result<()> + 'static) -> Self {
         self.prepare = Some(Box::new(prepare));
         self
     }
@@ -117,9 +119,9 @@ impl Case {
         let (layout, repo) = (sandbox.path().join("layout"), sandbox.path().join("repo"));
         fs::create_dir_all(&layout).context("creating the layout")?;
         let digest = (self.build)(&layout).context("building the image")?;
-        sandbox.repo(&repo, "bare")?;
+        repo::init(&repo, "bare")?;
         if let Some(prepare) = self.prepare {
-            prepare(sandbox, &layout, &repo).context("preparing")?;
+            prepare(&layout, &repo).context("preparing")?;
         }
         let source = format!("oci:{}", layout.display());
         let run = sandbox.pull(&source, &format!("{}{digest}", self.name), &repo, TIME)?;

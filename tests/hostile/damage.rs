@@ -5,8 +5,9 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::{Image, digest};
+use testkit::blob::{Blob, Packing, digest};
+use testkit::image::Image;
+use testkit::layer::Layer;
 
 const PACKINGS: [(&str, Packing); 3] = [("plain", Packing::Tar), ("gzip", Packing::Gzip), ("zstd", Packing::Zstd)];
 const LAYERS: usize = 3;

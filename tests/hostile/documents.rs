@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::{Image, OCI_INDEX, digest};
+use testkit::blob::{Blob, Packing, digest};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::layout::OCI_INDEX;
 
 /// The largest document that may be.
 const LIMIT: usize = 4 << 20;

@@ -11,17 +11,8 @@ mod bombs;
 mod case;
 mod damage;
 mod documents;
-// The corpus of the differential test needs more of them than these tests.
-#[allow(dead_code)]
-#[path = "../differential/corpus/layer.rs"]
-mod layer;
-#[allow(dead_code)]
-#[path = "../differential/corpus/layout.rs"]
-mod layout;
-mod objects;
 mod ostree_layers;
 mod places;
-mod sandbox;
 mod tars;
 
 use std::time::Instant;
@@ -29,7 +20,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use case::Case;
-use sandbox::Sandbox;
+use testkit::programs::needs;
+use testkit::sandbox::{Sandbox, enter};
 
 #[test]
 fn hostile_images_end_with_an_error() {
@@ -40,8 +32,8 @@ fn hostile_images_end_with_an_error() {
 }
 
 fn run_all() -> Result<()> {
-    let sandbox = match Sandbox::enter()? {
-        Ok(sandbox) => sandbox,
+    let sandbox = match needs(&["ostree"]).and_then(|()| enter()) {
+        Ok(()) => Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?,
         Err(reason) => {
             eprintln!("SKIPPED: the hostile images: {reason}");
             return Ok(());

@@ -5,9 +5,11 @@ use anyhow::Result;
 use tar::EntryType;
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::Image;
-use crate::objects::{Base, Object, dirmeta, dirtree, honest, object_path, of_layers, sha256, xattrs};
+use testkit::base::{Base, honest, of_layers};
+use testkit::blob::{Blob, Packing, hex, sha256};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::objects::{Object, dirmeta, dirtree, object_path, xattrs};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -132,7 +134,7 @@ fn chunks() -> Vec<Case> {
 
 /// Short enough for the header's own field, so that many of them fit in a test.
 fn shared(bytes: &[u8]) -> String {
-    format!("sysroot/ostree/repo/xattrs/{}", crate::objects::hex(&sha256(bytes)))
+    format!("sysroot/ostree/repo/xattrs/{}", hex(&sha256(bytes)))
 }
 
 fn commit_layers() -> Vec<Case> {
@@ -250,7 +252,7 @@ fn policy_that_leads_outside() -> Case {
         base.chunks.push(vec![link, file]);
         Ok(base.finish(root))
     })
-    .prepare(|_, _, _| {
+    .prepare(|_, _| {
         std::fs::create_dir_all(OUTSIDE)?;
         Ok(())
     })

@@ -10,10 +10,12 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::Image;
-use crate::objects::honest;
-use crate::sandbox::Sandbox;
+use testkit::base::{honest, of_layers};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::repo;
+use testkit::sandbox::tmpfs;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = sources();
@@ -41,7 +43,7 @@ fn layer_blob(layout: &Path) -> Result<PathBuf> {
 
 /// Puts something else in place of the layer's blob.
 fn instead(label: &str, put: fn(&Path) -> Result<()>) -> Case {
-    Case::image(label, one_layer).prepare(move |_, layout, _| {
+    Case::image(label, one_layer).prepare(move |layout, _| {
         let path = layer_blob(layout)?;
         fs::rename(&path, layout.join("moved")).context("moving the blob")?;
         put(&path)
@@ -50,7 +52,7 @@ fn instead(label: &str, put: fn(&Path) -> Result<()>) -> Case {
 
 /// Puts something else in place of a file of the layout.
 fn marker(label: &str, put: fn(&Path) -> Result<()>) -> Case {
-    Case::image(label, one_layer).prepare(move |_, layout, _| {
+    Case::image(label, one_layer).prepare(move |layout, _| {
         let path = layout.join("oci-layout");
         fs::remove_file(&path).context("removing the marker")?;
         put(&path)
@@ -80,39 +82,38 @@ fn sources() -> Vec<Case> {
 }
 
 /// Puts another repository in place of the good one.
-fn repository(label: &str, make: fn(&Sandbox, &Path) -> Result<()>) -> Case {
-    Case::image(label, one_layer).prepare(move |sandbox, _, repo| {
+fn repository(label: &str, make: fn(&Path) -> Result<()>) -> Case {
+    Case::image(label, one_layer).prepare(move |_, repo| {
         fs::remove_dir_all(repo).context("removing the repository")?;
-        make(sandbox, repo)
+        make(repo)
     })
 }
 
 fn repositories() -> Vec<Case> {
     vec![
-        repository("control-repo-bare-user", |sandbox, repo| sandbox.repo(repo, "bare-user")),
-        repository("repo-archive", |sandbox, repo| sandbox.repo(repo, "archive"))
-            .refused(&["the repository has mode archive-z2"]),
-        repository("repo-bare-user-only", |sandbox, repo| sandbox.repo(repo, "bare-user-only"))
+        repository("control-repo-bare-user", |repo| repo::init(repo, "bare-user")),
+        repository("repo-archive", |repo| repo::init(repo, "archive")).refused(&["the repository has mode archive-z2"]),
+        repository("repo-bare-user-only", |repo| repo::init(repo, "bare-user-only"))
             .refused(&["the repository has mode bare-user-only"]),
-        repository("repo-is-no-repo", |_, repo| fs::create_dir(repo).context("creating a directory"))
+        repository("repo-is-no-repo", |repo| fs::create_dir(repo).context("creating a directory"))
             .refused(&["opening repository"])
             .without_fsck(),
-        repository("repo-is-a-file", |_, repo| {
+        repository("repo-is-a-file", |repo| {
             fs::create_dir(repo).context("creating a directory")?;
             fs::write(repo.join("config"), "x").context("writing a file")
         })
         .refused(&["opening repository"])
         .without_fsck(),
-        repository("repo-without-objects", |sandbox, repo| {
-            sandbox.repo(repo, "bare")?;
+        repository("repo-without-objects", |repo| {
+            repo::init(repo, "bare")?;
             fs::remove_dir(repo.join("objects")).context("removing objects")
         })
         .refused(&["objects"])
         .without_fsck(),
-        repository("repo-read-only", |sandbox, repo| {
+        repository("repo-read-only", |repo| {
             fs::create_dir(repo).context("creating a directory")?;
-            sandbox.tmpfs(repo, "mode=0755")?;
-            sandbox.repo(repo, "bare")?;
+            tmpfs(repo, "mode=0755")?;
+            repo::init(repo, "bare")?;
             let flags = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_RDONLY;
             let none: Option<&str> = None;
             nix::mount::mount(none, repo, none, flags, none).context("remounting")
@@ -123,11 +124,11 @@ fn repositories() -> Vec<Case> {
 
 /// A repository on a file system of so many KiB.
 pub fn small(case: Case, kib: u64) -> Case {
-    case.prepare(move |sandbox, _, repo| {
+    case.prepare(move |_, repo| {
         fs::remove_dir_all(repo).context("removing the repository")?;
         fs::create_dir(repo).context("creating the mount point")?;
-        sandbox.tmpfs(repo, &format!("size={kib}k,nr_inodes=2000,mode=0755"))?;
-        sandbox.repo(repo, "bare")
+        tmpfs(repo, &format!("size={kib}k,nr_inodes=2000,mode=0755"))?;
+        repo::init(repo, "bare")
     })
 }
 
@@ -182,7 +183,7 @@ fn full_disks() -> Vec<Case> {
                 base.chunks[n].iter().for_each(|object| object.append(&mut layer));
                 layer
             };
-            crate::objects::of_layers(base.commit_layer(), vec![chunk(1), chunk(1), chunk(0)])?.write(dir)
+            of_layers(base.commit_layer(), vec![chunk(1), chunk(1), chunk(0)])?.write(dir)
         });
         cases.push(small(case, kib).either());
     }

@@ -4,7 +4,8 @@
 use tar::EntryType;
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, LongNames, Packing};
+use testkit::blob::{Blob, Packing};
+use testkit::layer::{Layer, LongNames};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = paths();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::server::{Ask, Reply};
+use testkit::server::{Ask, Reply};
 
 /// What a server does about a request, given the hex digits of the layers' digests.
 pub type Behaves = dyn Fn(&Ask, &[String]) -> Reply + Send + Sync;

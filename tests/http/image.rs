@@ -17,8 +17,9 @@ use slipstream::source::containers::HostConfig;
 use slipstream::source::http::{EndpointLog, Limits, RetryPolicy};
 use slipstream::source::{self, SourceSpec, Surroundings};
 
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout;
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image as Written;
+use testkit::layer::Layer;
 
 /// Patience for tests: what takes minutes in the field takes less than a second, but for a stall, which libcurl counts
 /// in seconds.
@@ -46,7 +47,7 @@ impl Image {
         // tmpfs may lack user xattrs.
         let directory = tempfile::tempdir_in("/var/tmp")?;
         let node = directory.path().join("node");
-        let mut image = layout::Image::plain();
+        let mut image = Written::plain();
         let mut first = Layer::new();
         first.dir("usr").dir("etc").file("usr/lib/modules/1.0/vmlinuz", "kernel");
         first.file("usr/lib/os-release", "ID=test\n").dir("var");

@@ -8,13 +8,6 @@
 
 mod cases;
 mod image;
-#[allow(dead_code)]
-#[path = "../differential/corpus/layer.rs"]
-mod layer;
-#[allow(dead_code)]
-#[path = "../differential/corpus/layout.rs"]
-mod layout;
-mod server;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -26,7 +19,7 @@ use slipstream::source::SourceSpec;
 
 use cases::Case;
 use image::Image;
-use server::{Reply, Server};
+use testkit::server::{Reply, Server};
 
 fn image() -> Option<Image> {
     if !rustix::process::geteuid().is_root() || Command::new("ostree").arg("--version").output().is_err() {
@@ -55,7 +48,7 @@ fn check(image: &Image, case: &Case) {
     let label = case.label;
     let start = |behaviour: &Arc<cases::Behaves>| {
         let (behaviour, layers) = (Arc::clone(behaviour), image.layers.clone());
-        Server::start(Arc::clone(&image.blobs), move |ask| behaviour(ask, &layers))
+        Server::start(Arc::clone(&image.blobs), move |ask| behaviour(ask, &layers)).unwrap()
     };
     let servers: Vec<Server> = case.servers.iter().map(start).collect();
     let endpoints: Vec<_> = servers.iter().map(|server| format!("{}/os/node", server.host())).collect();
@@ -96,7 +89,8 @@ fn a_layout_behind_a_web_server() {
         true if ask.is_blob() && ask.count == 0 => Reply::good(ask).cut(),
         true => Reply::good(ask),
         false => Reply::new("404 Not Found", ""),
-    });
+    })
+    .unwrap();
     for (path, expected) in
         [("node", None), ("node/", None), ("none", Some("there is no oci-layout: this is no OCI layout"))]
     {
@@ -132,7 +126,8 @@ fn twenty_processes_and_a_server_with_room_for_four() {
         }
         refused.fetch_add(1, Ordering::SeqCst);
         Reply::new("429 Too Many Requests", "").header("Retry-After: 0")
-    });
+    })
+    .unwrap();
     let repos: Vec<_> = (0..PROCESSES).map(|_| image.repo().unwrap()).collect();
     let root = image.root(&[(REGISTRIES, registries(&[format!("{}/os/node", server.host())]))]).unwrap();
     let started = Instant::now();

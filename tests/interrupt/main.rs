@@ -7,20 +7,6 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
-// The corpus of the differential test needs more of them than this test.
-#[allow(dead_code)]
-#[path = "../differential/corpus/layer.rs"]
-mod layer;
-#[allow(dead_code)]
-#[path = "../differential/corpus/layout.rs"]
-mod layout;
-#[allow(dead_code)]
-#[path = "../hostile/objects.rs"]
-mod objects;
-#[allow(dead_code)]
-#[path = "../hostile/sandbox.rs"]
-mod sandbox;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -29,9 +15,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use layer::{Blob, Layer, Packing};
-use objects::{Base, Object, dirtree};
-use sandbox::{Sandbox, files_below, fsck, staged};
+use testkit::base::Base;
+use testkit::blob::{Blob, Packing};
+use testkit::layer::Layer;
+use testkit::objects::{Object, dirtree};
+use testkit::programs::needs;
+use testkit::repo::{self, files_below, fsck, staged};
+use testkit::sandbox::{Sandbox, enter};
 
 const KILLS: usize = 210;
 /// Every so many kills `ostree fsck` looks at what is there, before and after the next run.
@@ -49,8 +39,8 @@ fn a_killed_pull_goes_on() {
 }
 
 fn run() -> Result<()> {
-    let sandbox = match Sandbox::enter()? {
-        Ok(sandbox) => sandbox,
+    let sandbox = match needs(&["ostree"]).and_then(|()| enter()) {
+        Ok(()) => Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?,
         Err(reason) => {
             eprintln!("SKIPPED: the killed pulls: {reason}");
             return Ok(());
@@ -160,7 +150,7 @@ impl Test {
         if self.repo.exists() {
             fs::remove_dir_all(&self.repo).context("removing the repository")?;
         }
-        self.sandbox.repo(&self.repo, "bare")
+        repo::init(&self.repo, "bare")
     }
 
     fn source(&self) -> String {

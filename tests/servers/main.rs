@@ -10,21 +10,8 @@
 
 mod cases;
 mod daemons;
-// The corpus of the differential test needs more of them than these tests.
-#[allow(dead_code)]
-#[path = "../differential/corpus/layer.rs"]
-mod layer;
-#[allow(dead_code)]
-#[path = "../differential/corpus/layout.rs"]
-mod layout;
-#[allow(dead_code)]
-#[path = "../hostile/objects.rs"]
-mod objects;
 mod pki;
 mod place;
-#[allow(dead_code)]
-#[path = "../hostile/sandbox.rs"]
-mod sandbox;
 mod tokens;
 
 use std::fs;
@@ -43,10 +30,13 @@ use slipstream::source::{self, SourceSpec, Surroundings};
 
 use cases::{Case, Expected, cases};
 use daemons::Daemons;
-use layer::{Blob, Layer, Packing};
-use objects::honest;
 use pki::Pki;
-use sandbox::{Sandbox, fsck};
+use testkit::base::honest;
+use testkit::blob::{Blob, Packing};
+use testkit::layer::Layer;
+use testkit::programs::needs;
+use testkit::repo::{self, fsck};
+use testkit::sandbox::{Sandbox, enter};
 
 /// What has to be installed.
 const PROGRAMS: [&str; 8] = ["docker-registry", "htpasswd", "ip", "nginx", "openssl", "setpriv", "skopeo", "tinyproxy"];
@@ -64,8 +54,8 @@ fn images_come_from_real_servers() {
 }
 
 fn run_all() -> Result<()> {
-    let sandbox = match Sandbox::enter()? {
-        Ok(sandbox) => sandbox,
+    let sandbox = match needs(&["ostree"]).and_then(|()| enter()) {
+        Ok(()) => Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?,
         Err(reason) => {
             eprintln!("SKIPPED: the real servers: {reason}");
             return Ok(());
@@ -170,7 +160,7 @@ impl Lab {
     /// Pull into a new repository; returns the commit, if there is one, and what went to standard error.
     fn pull(&self, source: &str, image: &str, root: Option<&Path>) -> Result<(Option<String>, String)> {
         let repo = self.fresh("repo")?;
-        self.sandbox.repo(&repo, "bare")?;
+        repo::init(&repo, "bare")?;
         let mut command = Command::new("timeout");
         command.arg(LIMIT.as_secs().to_string()).arg(env!("CARGO_BIN_EXE_slipstream"));
         command.args(["pull", source, "--image", image, "--repo"]).arg(&repo);

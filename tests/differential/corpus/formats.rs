@@ -11,9 +11,10 @@ use serde_json::json;
 use tar::{Archive, EntryType};
 
 use super::base::Base::{Composefs, Plain};
-use super::layer::{Blob, Layer, Packing};
-use super::layout::{Image, digest};
 use super::{Case, case};
+use testkit::blob::{Blob, Packing, digest};
+use testkit::image::Image;
+use testkit::layer::Layer;
 
 pub fn cases() -> Vec<Case> {
     vec![

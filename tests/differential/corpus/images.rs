@@ -5,10 +5,11 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::base::Base::{Composefs, Hostname, Plain, Selinux};
-use super::layer::{Blob, Layer, Packing};
-use super::layout::Image;
 use super::refused::last_is_chunk;
 use super::{Case, case, plain};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
 
 pub fn cases() -> Vec<Case> {
     [bases(), packings(), metadata(), without_ostree()].into_iter().flatten().collect()

@@ -4,8 +4,8 @@
 use tar::EntryType;
 
 use super::base::Base::{Composefs, Plain, Transient};
-use super::layer::{Layer, LongNames};
 use super::{Case, case};
+use testkit::layer::{Layer, LongNames};
 
 pub fn cases() -> Vec<Case> {
     [content(), whiteouts(), replacements(), hardlinks(), attributes(), names(), places(), oddities()]

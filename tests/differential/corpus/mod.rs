@@ -6,9 +6,7 @@ pub mod commit;
 pub mod compare;
 pub mod formats;
 pub mod images;
-pub mod layer;
 pub mod layers;
-pub mod layout;
 pub mod metadata;
 pub mod refused;
 pub mod selinux;
@@ -20,8 +18,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use base::Base;
-use layer::{Blob, Layer, Packing};
-use layout::Image;
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::layout::Layout;
 use tools::Tools;
 
 /// What the two importers are expected to do with an image.
@@ -107,7 +107,7 @@ impl Case {
     /// Writes the image's layout into `dir` and returns its digest.
     pub fn write(&self, tools: &Tools, dir: &Path) -> Result<String> {
         let mut image = match self.base {
-            Some(base) => Image::load(&base.layout(tools)).context("loading the base")?,
+            Some(base) => Image::load(&Layout::at(&base.layout(tools))).context("loading the base")?,
             None => Image::plain(),
         };
         for layer in &self.layers {

@@ -6,9 +6,10 @@ use serde_json::json;
 use tar::EntryType;
 
 use super::base::Base::Composefs;
-use super::layer::{Blob, Layer, Packing};
-use super::layout::Image;
 use super::{Case, case};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
 
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<_> =
@@ -75,9 +76,9 @@ fn streams() -> Vec<Case> {
     let mut checksum = tar.clone();
     checksum[0] ^= 1;
     let mut unknown = Blob::new(tar.clone(), Packing::Gzip);
-    unknown.media_type = "application/vnd.example.layer";
+    unknown.media_type = "application/vnd.example.layer".to_owned();
     let mut wrong = Blob::new(tar.clone(), Packing::Gzip);
-    wrong.media_type = "application/vnd.oci.image.layer.v1.tar+zstd";
+    wrong.media_type = "application/vnd.oci.image.layer.v1.tar+zstd".to_owned();
     vec![
         case("refused-gzip-cut", Composefs).blob(cut),
         case("refused-tar-cut", Composefs).blob(Blob::new(tar[..2048].to_vec(), Packing::Gzip)),

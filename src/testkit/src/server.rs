@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A web server that misbehaves as it is told.
+//! A web server that misbehaves as a case wants.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 /// A request.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
+    /// `GET` and the like.
     pub method: String,
+    /// The path, with what is behind a question mark.
     pub path: String,
+    /// Header fields by their names in lower case.
     pub headers: HashMap<String, String>,
+    /// The body.
     pub body: String,
     /// How often this path was asked for before.
     pub count: usize,
@@ -23,15 +29,17 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// Returns a header field.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
+    /// Returns whether it is about a blob.
     pub fn is_blob(&self) -> bool {
         self.path.contains("/blobs/")
     }
 
-    /// The first byte that a Range header asks for.
+    /// Returns the first byte that a Range header asks for.
     pub fn from(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
@@ -40,10 +48,13 @@ impl Ask {
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
+    /// Number and text.
     pub status: String,
+    /// Lines of the head.
     pub headers: Vec<String>,
+    /// The body.
     pub body: Vec<u8>,
-    /// What Content-Length says; `None`: there is none.
+    /// The value of Content-Length; `None`: there is none.
     pub length: Option<usize>,
     /// After this many bytes of the body the connection is reset.
     pub cut: Option<usize>,
@@ -51,17 +62,19 @@ pub struct Reply {
     pub pause: Option<Duration>,
     /// After the body comes more.
     pub endless: bool,
+    /// The answer is of HTTP/1.0.
     pub old: bool,
 }
 
 impl Reply {
+    /// Makes an answer that is as it should be.
     pub fn new(status: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let (status, length) = (status.to_owned(), Some(body.len()));
         Self { status, headers: Vec::new(), body, length, cut: None, pause: None, endless: false, old: false }
     }
 
-    /// As it should be, ranges included.
+    /// Makes the right answer, ranges included.
     pub fn good(ask: &Ask) -> Self {
         let Some(content) = &ask.content else { return Self::new("404 Not Found", "no such thing") };
         match ask.from() {
@@ -74,20 +87,23 @@ impl Reply {
         }
     }
 
-    /// As it should be, without ranges.
+    /// Makes the right answer of a server that knows no ranges.
     pub fn whole(ask: &Ask) -> Self {
         Self::good(&Ask { headers: HashMap::new(), ..ask.clone() })
     }
 
+    /// Adds a line to the head.
     pub fn header(mut self, line: &str) -> Self {
         self.headers.push(line.to_owned());
         self
     }
 
+    /// Resets the connection in the middle of the body.
     pub fn cut(self) -> Self {
         Self { cut: Some(self.body.len() / 2), ..self }
     }
 
+    /// Leaves the length to the end of the connection.
     pub fn without_length(self) -> Self {
         Self { length: None, ..self }
     }
@@ -121,23 +137,25 @@ impl Reply {
     }
 }
 
+/// How a server answers.
 pub type Behaviour = dyn Fn(&Ask) -> Reply + Send + Sync;
 
-/// Runs until it is dropped.
+/// A server on loopback. It runs until it is dropped.
+#[derive(Debug)]
 pub struct Server {
-    pub address: SocketAddr,
+    address: SocketAddr,
     asked: Arc<Mutex<Vec<Ask>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Serve `blobs`, each by the last part of its path, in this way.
+    /// Serves `blobs`, each by the last part of its path, in this way.
     pub fn start(
         blobs: Arc<HashMap<String, Vec<u8>>>,
         behaviour: impl Fn(&Ask) -> Reply + Send + Sync + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+    ) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("listening")?;
+        let address = listener.local_addr().context("listening")?;
         let (asked, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let server = Self { address, asked: Arc::clone(&asked), stop: Arc::clone(&stop) };
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
@@ -151,14 +169,15 @@ impl Server {
                 thread::spawn(move || stream.and_then(|stream| serve(stream, &asked, &blobs, &*behaviour)));
             }
         });
-        server
+        Ok(server)
     }
 
+    /// Returns all requests so far.
     pub fn asked(&self) -> Vec<Ask> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// `host:port`.
+    /// Returns its `host:port`.
     pub fn host(&self) -> String {
         self.address.to_string()
     }
@@ -182,7 +201,7 @@ fn serve(
         let name = ask.path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
         ask.content = blobs.get(name.trim_start_matches("sha256:")).cloned();
         {
-            let mut asked = asked.lock().unwrap();
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
             ask.count = asked.iter().filter(|other| other.path == ask.path).count();
             asked.push(ask.clone());
         }
@@ -200,7 +219,7 @@ fn serve(
     Ok(())
 }
 
-/// Read a request but for its last byte.
+/// Reads a request but for its last byte.
 fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Ask>> {
     let mut ask = Ask::default();
     let mut line = String::new();

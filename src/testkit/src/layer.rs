@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Writes one layer: a tar with exactly the bytes a case is about, then compressed.
+//! Writes one layer: a tar with exactly the bytes a case is about.
 //!
-//! Names and link targets go into the header as they stand, since what an importer
-//! does with `./`, `//` and `..` is part of what the corpus asks.
+//! Names and link targets go into the header as they stand, since a case may ask just that: what an importer does with
+//! `./`, `//` and `..`.
 
-use std::io::Write;
+use std::fmt;
+use std::io::{self, Read, Write};
 
-use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
-/// What the peer takes for "changed since the base": any mtime above zero.
+/// What ostree-ext takes for "changed since the base": any mtime above zero.
 const CHANGED: u64 = 1_700_000_001;
 /// A name longer than this does not fit the header's own field.
 const NAME_MAX: usize = 100;
 
 /// How names over 100 bytes are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongNames {
+    /// An entry of GNU's kind before the entry.
     Gnu,
+    /// A PAX record.
     Pax,
 }
 
 /// The attributes of the next entry; they go back to the default after it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Attributes {
     mode: Option<u32>,
     uid: u64,
@@ -37,79 +39,135 @@ impl Default for Attributes {
     }
 }
 
-/// A layer under construction. A `Vec` takes every write, hence the `expect`s.
-pub struct Layer {
-    tar: Builder<Vec<u8>>,
+/// A layer under construction. After an error nothing more is written; [`Layer::close`] returns it.
+pub struct Layer<W: Write = Vec<u8>> {
+    tar: Builder<W>,
     next: Attributes,
     long: LongNames,
+    error: Option<io::Error>,
 }
 
-const VEC: &str = "a Vec takes every write";
+impl<W: Write> fmt::Debug for Layer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layer").field("next", &self.next).field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Layer {
+    /// Begins a layer in memory.
     pub fn new() -> Self {
-        Self { tar: Builder::new(Vec::new()), next: Attributes::default(), long: LongNames::Gnu }
+        Self::over(Vec::new())
     }
 
+    /// Ends the layer and returns the tar.
+    pub fn finish(self) -> Vec<u8> {
+        self.close().expect("a Vec takes every write")
+    }
+}
+
+impl<W: Write> Layer<W> {
+    /// Begins a layer that goes to `writer`.
+    pub fn over(writer: W) -> Self {
+        Self { tar: Builder::new(writer), next: Attributes::default(), long: LongNames::Gnu, error: None }
+    }
+
+    /// Chooses how long names are written from now on.
     pub fn long_names(&mut self, long: LongNames) -> &mut Self {
         self.long = long;
         self
     }
 
+    /// Gives the next entry a mode.
     pub fn mode(&mut self, mode: u32) -> &mut Self {
         self.next.mode = Some(mode);
         self
     }
 
+    /// Gives the next entry an owner.
     pub fn owner(&mut self, uid: u64, gid: u64) -> &mut Self {
         (self.next.uid, self.next.gid) = (uid, gid);
         self
     }
 
+    /// Gives the next entry a time.
     pub fn mtime(&mut self, mtime: u64) -> &mut Self {
         self.next.mtime = mtime;
         self
     }
 
+    /// Gives the next entry a PAX record.
     pub fn pax(&mut self, key: &str, value: &[u8]) -> &mut Self {
         self.next.pax.push((key.to_owned(), value.to_owned()));
         self
     }
 
+    /// Gives the next entry an extended attribute.
     pub fn xattr(&mut self, name: &str, value: &[u8]) -> &mut Self {
         self.pax(&format!("SCHILY.xattr.{name}"), value)
     }
 
+    /// Adds a directory.
     pub fn dir(&mut self, path: &str) -> &mut Self {
         self.entry(EntryType::Directory, path.as_bytes(), b"", b"")
     }
 
+    /// Adds a regular file with some text.
     pub fn file(&mut self, path: &str, data: &str) -> &mut Self {
         self.entry(EntryType::Regular, path.as_bytes(), b"", data.as_bytes())
     }
 
+    /// Adds a symbolic link.
     pub fn symlink(&mut self, path: &str, target: &str) -> &mut Self {
         self.entry(EntryType::Symlink, path.as_bytes(), target.as_bytes(), b"")
     }
 
+    /// Adds a hard link.
     pub fn hardlink(&mut self, path: &str, target: &str) -> &mut Self {
         self.entry(EntryType::Link, path.as_bytes(), target.as_bytes(), b"")
     }
 
-    /// An entry of any kind, with any bytes as its name.
+    /// Adds an entry of any kind, with any bytes as its name.
     pub fn entry(&mut self, kind: EntryType, path: &[u8], link: &[u8], data: &[u8]) -> &mut Self {
+        self.read_entry(kind, path, link, data.len() as u64, data)
+    }
+
+    /// Adds a regular file of so many bytes, however large: its content is read while it is written.
+    pub fn read_file(&mut self, path: &str, size: u64, content: impl Read) -> &mut Self {
+        self.read_entry(EntryType::Regular, path.as_bytes(), b"", size, content.take(size))
+    }
+
+    fn read_entry(&mut self, kind: EntryType, path: &[u8], link: &[u8], size: u64, data: impl Read) -> &mut Self {
         let attributes = std::mem::take(&mut self.next);
+        if self.error.is_none() {
+            self.error = self.append(attributes, kind, (path, link), (size, data)).err();
+        }
+        self
+    }
+
+    fn append(
+        &mut self,
+        attributes: Attributes,
+        kind: EntryType,
+        (path, link): (&[u8], &[u8]),
+        (size, data): (u64, impl Read),
+    ) -> io::Result<()> {
         let mut pax = attributes.pax;
         for (key, name, gnu) in [("path", path, b'L'), ("linkpath", link, b'K')] {
             if name.len() > NAME_MAX && self.long == LongNames::Pax {
                 pax.push((key.to_owned(), name.to_owned()));
             } else if name.len() > NAME_MAX {
-                self.gnu_long(gnu, name);
+                self.gnu_long(gnu, name)?;
             }
         }
         if !pax.is_empty() {
             let records = pax.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-            self.tar.append_pax_extensions(records).expect(VEC);
+            self.tar.append_pax_extensions(records)?;
         }
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -117,20 +175,19 @@ impl Layer {
         header.set_uid(attributes.uid);
         header.set_gid(attributes.gid);
         header.set_mtime(attributes.mtime);
-        header.set_size(data.len() as u64);
+        header.set_size(size);
         if matches!(kind, EntryType::Char | EntryType::Block) {
-            header.set_device_major(0).expect("a GNU header has device numbers");
-            header.set_device_minor(0).expect("a GNU header has device numbers");
+            header.set_device_major(0)?;
+            header.set_device_minor(0)?;
         }
         put(&mut header.as_old_mut().name, path);
         put(&mut header.as_old_mut().linkname, link);
         header.set_cksum();
-        self.tar.append(&header, data).expect(VEC);
-        self
+        self.tar.append(&header, data)
     }
 
-    /// GNU's own way of a long name: an entry before the entry.
-    fn gnu_long(&mut self, kind: u8, name: &[u8]) {
+    /// Writes GNU's own form of a long name: an entry before the entry.
+    fn gnu_long(&mut self, kind: u8, name: &[u8]) -> io::Result<()> {
         let mut data = name.to_vec();
         data.push(0);
         let mut header = Header::new_gnu();
@@ -139,16 +196,19 @@ impl Layer {
         header.set_size(data.len() as u64);
         put(&mut header.as_old_mut().name, b"././@LongLink");
         header.set_cksum();
-        self.tar.append(&header, data.as_slice()).expect(VEC);
+        self.tar.append(&header, data.as_slice())
     }
 
-    /// The finished tar.
-    pub fn finish(self) -> Vec<u8> {
-        self.tar.into_inner().expect(VEC)
+    /// Ends the layer and returns what it was written to.
+    pub fn close(self) -> io::Result<W> {
+        match self.error {
+            Some(error) => Err(error),
+            None => self.tar.into_inner(),
+        }
     }
 }
 
-/// The modes that a container build writes.
+/// Returns the mode that a container build writes.
 fn default_mode(kind: EntryType) -> u32 {
     match kind {
         EntryType::Directory => 0o755,
@@ -161,58 +221,4 @@ fn default_mode(kind: EntryType) -> u32 {
 fn put(field: &mut [u8], name: &[u8]) {
     let len = name.len().min(field.len());
     field[..len].copy_from_slice(&name[..len]);
-}
-
-/// A layer as it lies in the layout: the tar and its packed form.
-#[derive(Clone)]
-pub struct Blob {
-    pub tar: Vec<u8>,
-    pub packed: Vec<u8>,
-    pub media_type: &'static str,
-}
-
-/// How a tar is packed.
-#[derive(Clone, Copy)]
-pub enum Packing {
-    Gzip,
-    /// Two gzip members, cut in the middle of the tar.
-    GzipMembers,
-    /// One member, then bytes that are no gzip.
-    GzipGarbage,
-    Zstd,
-    /// Two frames and a skippable one between them.
-    ZstdFrames,
-    Tar,
-}
-
-impl Blob {
-    pub fn new(tar: Vec<u8>, packing: Packing) -> Self {
-        let half = tar.len() / 2;
-        let (packed, media_type) = match packing {
-            Packing::Gzip => (gzip(&tar), OCI_GZIP),
-            Packing::GzipMembers => ([gzip(&tar[..half]), gzip(&tar[half..])].concat(), OCI_GZIP),
-            Packing::GzipGarbage => ([gzip(&tar), b"garbage".repeat(9)].concat(), OCI_GZIP),
-            Packing::Zstd => (zstd(&tar), OCI_ZSTD),
-            Packing::ZstdFrames => {
-                let skippable = [&0x184D_2A50_u32.to_le_bytes()[..], &5_u32.to_le_bytes(), b"12345"].concat();
-                ([zstd(&tar[..half]), skippable, zstd(&tar[half..])].concat(), OCI_ZSTD)
-            }
-            Packing::Tar => (tar.clone(), OCI_TAR),
-        };
-        Self { tar, packed, media_type }
-    }
-}
-
-const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
-const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(data).expect(VEC);
-    encoder.finish().expect(VEC)
-}
-
-fn zstd(data: &[u8]) -> Vec<u8> {
-    zstd::encode_all(data, 1).expect("zstd packs any bytes")
 }
