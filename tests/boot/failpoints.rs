@@ -22,7 +22,10 @@ const KILLED: [(&str, &str); 6] = [
 ];
 
 pub fn cases() -> Vec<Case> {
-    let name = |step: &str| format!("after_{}", step.replace('-', "_"));
+    let name = |step: &str| match step {
+        "none" => "after_none_was_cut".to_owned(),
+        step => format!("after_{}", step.replace('-', "_")),
+    };
     let go_on = KILLED.map(|(step, expected)| case(&name(step), move |machine| killed(machine, step, expected)));
     // The one that is not cut is the control.
     let steps = ["none", "layer-ref", "merge-commit", "image-ref", "deployment"];

@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use slipstream::import::{Plan, Purpose, Session, import, plan};
 use slipstream::oci::{Digest, ImageReference};
 use slipstream::ostree::Repo;
@@ -16,10 +15,10 @@ use slipstream::request::files::RootFiles;
 use slipstream::source::containers::HostConfig;
 use slipstream::source::http::{EndpointLog, Limits, RetryPolicy};
 use slipstream::source::{self, SourceSpec, Surroundings};
-
-use testkit::blob::{Blob, Packing};
 use testkit::image::Image as Written;
-use testkit::layer::Layer;
+use testkit::layout::{Layout, digits};
+use testkit::repo;
+use testkit::sandbox::Sandbox;
 
 /// Patience for tests: what takes minutes in the field takes less than a second, but for a stall, which libcurl counts
 /// in seconds.
@@ -32,7 +31,7 @@ pub const QUICK: Limits = Limits {
 
 /// The image, and the repositories that it is pulled into.
 pub struct Image {
-    directory: tempfile::TempDir,
+    sandbox: Sandbox,
     /// Every blob by the hex digits of its digest, and the marker file.
     pub blobs: Arc<HashMap<String, Vec<u8>>>,
     pub digest: String,
@@ -43,50 +42,44 @@ pub struct Image {
 }
 
 impl Image {
+    /// Writes the image and pulls it from the disk.
     pub fn new() -> Result<Self> {
-        // tmpfs may lack user xattrs.
-        let directory = tempfile::tempdir_in("/var/tmp")?;
-        let node = directory.path().join("node");
+        let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?;
+        let node = sandbox.path().join("node");
         let mut image = Written::plain();
-        let mut first = Layer::new();
-        first.dir("usr").dir("etc").file("usr/lib/modules/1.0/vmlinuz", "kernel");
-        first.file("usr/lib/os-release", "ID=test\n").dir("var");
-        image.push(&Blob::new(first.finish(), Packing::Gzip))?;
+        image.layer(|layer| {
+            layer.dir("usr").dir("etc").file("usr/lib/modules/1.0/vmlinuz", "kernel");
+            layer.file("usr/lib/os-release", "ID=test\n").dir("var");
+        })?;
         for n in 0..3 {
-            let mut layer = Layer::new();
-            layer.file(&format!("usr/share/big{n}"), &noise(n));
-            image.push(&Blob::new(layer.finish(), Packing::Gzip))?;
+            image.layer(|layer| {
+                layer.file(&format!("usr/share/big{n}"), &noise(n));
+            })?;
         }
-        let layers = image.blobs.iter().map(|(name, _)| name.trim_start_matches("sha256:").to_owned()).collect();
+        let layers = image.blobs.iter().map(|(name, _)| digits(name).to_owned()).collect();
         let digest = image.write(&node)?;
-        let mut blobs = HashMap::new();
-        for entry in fs::read_dir(node.join("blobs/sha256"))? {
-            let entry = entry?;
-            blobs.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
-        }
-        blobs.insert("oci-layout".to_owned(), fs::read(node.join("oci-layout"))?);
-        let mut image = Self { directory, blobs: Arc::new(blobs), digest, layers, commit: String::new() };
+        let blobs = Layout::at(&node).served()?;
+        let mut image = Self { sandbox, blobs: Arc::new(blobs), digest, layers, commit: String::new() };
         let spec = SourceSpec::parse(&format!("oci:{}", node.display()))?;
         image.commit = image.pull(&spec, &[], Duration::from_secs(60)).0?;
         Ok(image)
     }
 
-    /// The reference of the image, as if it were at `host`.
+    /// Returns the reference of the image, as if it were at `host`.
     pub fn reference(&self, host: &str) -> String {
         format!("{host}/os/node@{}", self.digest)
     }
 
-    /// A fresh repository.
+    /// Makes a fresh repository.
     pub fn repo(&self) -> Result<PathBuf> {
-        let path = tempfile::Builder::new().prefix("repo").tempdir_in(self.directory.path())?.keep();
-        let status = Command::new("ostree").arg("init").arg("--mode=bare").arg("--repo").arg(&path).status()?;
-        ensure!(status.success(), "ostree init: {status}");
+        let path = tempfile::Builder::new().prefix("repo").tempdir_in(self.sandbox.path())?.keep();
+        repo::init(&path, "bare")?;
         Ok(path)
     }
 
-    /// A root with these files.
+    /// Makes a root with these files.
     pub fn root(&self, files: &[(&str, String)]) -> Result<PathBuf> {
-        let root = tempfile::Builder::new().prefix("root").tempdir_in(self.directory.path())?.keep();
+        let root = tempfile::Builder::new().prefix("root").tempdir_in(self.sandbox.path())?.keep();
         for (path, text) in files {
             let path = root.join(path);
             fs::create_dir_all(path.parent().context("no parent")?)?;
@@ -95,7 +88,8 @@ impl Image {
         Ok(root)
     }
 
-    /// Pull into a fresh repository, with these files as configuration, and say what happened at each endpoint.
+    /// Pulls into a fresh repository, with these files as configuration; returns the commit, and what happened at each
+    /// endpoint.
     pub fn pull(
         &self,
         spec: &SourceSpec,
