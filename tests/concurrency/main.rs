@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Several programs in one repository: `slipstream pull` beside others of its kind and beside `ostree`, the locks that they
 //! take, and the refs and files that are other people's.
-//!
-//! It needs root and the program ostree; without them it says so.
 
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
@@ -11,70 +9,62 @@ mod place;
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-
-use place::{IMAGES, Image, LIMIT, Place};
 use testkit::programs::needs;
 use testkit::repo::{files_below, staged};
-use testkit::sandbox::{Sandbox, enter};
+use testkit::sandbox::enter;
+use testkit::suite::{Case, Shared, Suite, say};
+
+use place::{IMAGES, Image, Images, LIMIT, Place};
 
 /// So many pulls, and so many prunes beside them. libostree waits for a second when it is in the way of one.
 const ENOUGH: usize = 6;
 
-#[test]
-fn side_by_side() {
-    // Not returned: the harness would print a backtrace in place of the chain.
-    if let Err(error) = run() {
-        panic!("{error:#}");
-    }
-}
-
-fn run() -> Result<()> {
-    let sandbox = match needs(&["ostree"]).and_then(|()| enter()) {
-        Ok(()) => Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?,
-        Err(reason) => {
-            eprintln!("SKIPPED: programs side by side: {reason}");
-            return Ok(());
-        }
+fn main() -> ExitCode {
+    let images = Shared::new(Images::write);
+    let case = |name: &str, run: fn(&Place) -> Result<()>| {
+        let images = Arc::clone(&images);
+        Case::new(name, move || {
+            let place = Place::new(images.get()?)?;
+            run(&place)?;
+            place.ensure_sound()
+        })
     };
-    let images = ["one", "two", "three"].map(|name| Image::write(&sandbox, name));
-    let images = images.into_iter().collect::<Result<Vec<_>>>()?;
-    for (label, case) in [
-        ("the same image twice", same_image as fn(&Place) -> Result<()>),
-        ("two images", two_images),
-        ("a killed one, and another at once", killed),
-        ("beside commits and prunes", busy),
-        ("another image was asked for before", other_before),
-        ("what others made", others),
-        ("an image of others that cannot be read", unreadable),
-    ] {
-        let started = Instant::now();
-        let place = Place::new(&sandbox, &images).with_context(|| label.to_owned())?;
-        case(&place).with_context(|| label.to_owned())?;
-        place.ensure_sound().with_context(|| label.to_owned())?;
-        println!("{label}: {:.1} s", started.elapsed().as_secs_f32());
-    }
-    Ok(())
+    let cases = vec![
+        case("two_pulls_of_one_image_give_one_commit", same_image),
+        case("two_pulls_of_two_images_keep_both", two_images),
+        case("a_pull_goes_on_when_the_one_before_is_killed", killed),
+        case("pulls_go_well_beside_commits_and_prunes", busy),
+        case("collects_the_layers_of_an_image_that_was_asked_for_before", other_before),
+        case("leaves_the_refs_of_others", others),
+        case("collects_nothing_if_an_image_of_others_cannot_be_read", unreadable),
+    ];
+    // It goes with the last case.
+    drop(images);
+    // Each is about programs that wait for each other.
+    Suite::new("concurrency", || needs(&["ostree"]).and_then(|()| enter())).one_at_a_time().run(cases)
 }
 
 fn two<'a>(place: &Place<'a>) -> Result<(&'a Image, &'a Image)> {
-    match place.images {
+    match &place.images.all[..] {
         [first, second, ..] => Ok((first, second)),
         _ => bail!("too few images"),
     }
 }
 
-/// Starts two pulls while nobody can go on, and lets them.
+/// Starts two pulls while neither can go on, and lets them.
 fn both(place: &Place, first: &Image, second: &Image) -> Result<(String, String)> {
     let lock = place.lock()?;
     let mut one = place.start("first", first)?;
     one.wait_for("another process (ostree, rpm-ostree or bootc) has locked the repository: waiting for it")?;
     let mut two = place.start("second", second)?;
     two.wait_for("another import into this repository is running: waiting for it")?;
-    ensure!(place.refs()?.is_empty(), "something was written under somebody else's lock");
+    ensure!(place.refs()?.is_empty(), "something was written under another program's lock");
     drop(lock);
     Ok((one.end().context("the first one")?, two.end().context("the second one")?))
 }
@@ -133,7 +123,7 @@ fn busy(place: &Place) -> Result<()> {
     let commits = std::thread::scope(|scope| -> Result<_> {
         let others = scope.spawn(|| commit_and_prune(place, &pulls));
         while !others.is_finished() {
-            for image in place.images {
+            for image in &place.images.all {
                 place.pull(image)?;
                 pulls.fetch_add(1, Ordering::Relaxed);
             }
@@ -144,12 +134,12 @@ fn busy(place: &Place) -> Result<()> {
         }
         others.join().map_err(|_| anyhow!("the other thread has panicked"))?.context("beside pulls")
     })?;
-    println!("{pulls:?} pulls beside {} commits and prunes", commits.len());
-    let pulled = place.images.iter().map(|image| place.pull(image)).collect::<Result<Vec<_>>>()?;
+    say(format!("{pulls:?} pulls beside {} commits and prunes", commits.len()));
+    let pulled = place.images.all.iter().map(|image| place.pull(image)).collect::<Result<Vec<_>>>()?;
     for (n, commit) in commits.iter().enumerate() {
         ensure!(place.ostree(&["rev-parse", &format!("other/{n}")])? == *commit, "the commit {n}");
     }
-    for (image, commit) in place.images.iter().zip(pulled) {
+    for (image, commit) in place.images.all.iter().zip(pulled) {
         ensure!(place.expected(image)? == commit, "{}", image.name);
     }
     for name in theirs {
@@ -173,11 +163,14 @@ fn commit_and_prune(place: &Place, pulls: &AtomicUsize) -> Result<Vec<String>> {
 }
 
 /// One image was half imported, another one is asked for now.
-fn other_before(place: &Place) -> Result<()> {
+fn other_before(_: &Place) -> Result<()> {
+    // They are its own: it hides a blob.
+    let images = Images::write()?;
+    let place = &Place::new(&images)?;
     let (first, second) = two(place)?;
     place.pull(second)?;
     let (refs, objects) = (place.refs()?, files_below(&place.repo.join("objects"))?);
-    let half = Place::new(place.sandbox, place.images)?;
+    let half = Place::new(place.images)?;
     half.pull(first)?;
     // As a process leaves it that is killed just before its last step.
     fs::remove_dir_all(half.repo.join("refs/heads").join(IMAGES)).context("removing the image's ref")?;
@@ -185,7 +178,7 @@ fn other_before(place: &Place) -> Result<()> {
     // The layer that both have is not read again.
     let blobs = Path::new(second.source.trim_start_matches("oci:")).join("blobs/sha256");
     let blob = blobs.join(second.layers[0].trim_start_matches("sha256_3A_"));
-    let hidden = half.sandbox.path().join("hidden");
+    let hidden = blob.with_extension("hidden");
     fs::rename(&blob, &hidden)?;
     let pulled = half.pull(second);
     fs::rename(&hidden, &blob)?;
@@ -198,7 +191,7 @@ fn other_before(place: &Place) -> Result<()> {
 
 /// Refs of others stay, whatever they are called, and so do the layers of their images.
 fn others(place: &Place) -> Result<()> {
-    let [first, second, third] = place.images else { bail!("not three images") };
+    let [first, second, third] = &place.images.all[..] else { bail!("not three images") };
     let (one, two) = (place.pull(first)?, place.pull(second)?);
     let layer = place.commit_of(&second.layer_ref(1))?;
     // The first image is another program's now; of the second one it has a layer, and has not finished.
