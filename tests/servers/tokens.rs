@@ -12,9 +12,9 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use testkit::programs::output;
 
-use super::pki::Pki;
-use super::place::run;
+use crate::pki::Pki;
 
 /// What registry and token server call each other.
 pub const ISSUER: &str = "tokens.example";
@@ -85,7 +85,7 @@ impl Signer {
         let signed = format!("{}.{}", base64url(head.as_bytes()), base64url(claims.as_bytes()));
         let path = self.work.join("claims");
         fs::write(&path, &signed).context("writing claims")?;
-        let signature = run(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(&self.key).arg(&path))?;
+        let signature = output(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(&self.key).arg(&path))?;
         Ok(format!("{signed}.{}", base64url(&signature)))
     }
 }
