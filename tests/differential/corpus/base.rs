@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, json};
+use testkit::blob::hex;
+use testkit::layout::Layout;
+use testkit::objects::{Object, object_path};
 
-use super::tools::{INSIDE, Tools, put};
+use crate::tools::{INSIDE, Tools, put};
 
 /// A base image that cases build on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,28 +28,31 @@ pub enum Base {
     Hostname,
 }
 
-pub const ALL: [Base; 5] = [Base::Composefs, Base::Plain, Base::Transient, Base::Selinux, Base::Hostname];
+/// A file of the bases.
+const FILE_A: (&str, &str) = ("usr/lib/data/a", "a of the base\n");
 
-/// A file whose content object the `sysroot` cases change, as a container build does
-/// that sees its base's object store.
-pub const OBJECT_A: &str = "usr/lib/data/a";
+/// Returns where a layer shows the content object of [`FILE_A`]: a container build that sees its base's object store may
+/// change it.
+pub fn object_a() -> String {
+    object_path(&Object::file(FILE_A.1.as_bytes()).checksum(), "file")
+}
 
 impl Base {
     fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
 
-    /// The layout of the base, as the host sees it.
-    pub fn layout(self, tools: &Tools) -> PathBuf {
-        tools.work().join("bases").join(self.name()).join("oci")
+    /// Returns the layout of the base, as the host sees it.
+    pub fn layout(self, tools: &Tools) -> Layout {
+        Layout::at(&tools.work().join("bases").join(self.name()).join("oci"))
     }
 
     fn is_chunked(self) -> bool {
         matches!(self, Base::Composefs | Base::Selinux)
     }
 
-    /// Commits and encapsulates the base; returns the checksum of its `OBJECT_A`.
-    pub fn build(self, tools: &Tools) -> Result<String> {
+    /// Commits and encapsulates the base.
+    pub fn build(self, tools: &Tools) -> Result<()> {
         let dir = tools.work().join("bases").join(self.name());
         self.write_tree(&dir.join("tree")).with_context(|| format!("writing the tree of {self:?}"))?;
         let inside = format!("{INSIDE}/bases/{}", self.name());
@@ -58,8 +64,12 @@ impl Base {
         let chunked = if self.is_chunked() { "yes" } else { "no" };
         tools.shell(ENCAPSULATE, &[&inside, chunked]).with_context(|| format!("encapsulating {self:?}"))?;
         let (checksum, _) =
-            objects.iter().find(|(_, path)| path == OBJECT_A).with_context(|| format!("finding {OBJECT_A}"))?;
-        Ok(checksum.clone())
+            objects.iter().find(|(_, path)| path == FILE_A.0).with_context(|| format!("finding {}", FILE_A.0))?;
+        // Others have a label, or may have.
+        let is_plain = self != Base::Selinux;
+        let expected = hex(&Object::file(FILE_A.1.as_bytes()).checksum());
+        ensure!(!is_plain || *checksum == expected, "{} is {checksum}, not {expected}", FILE_A.0);
+        Ok(())
     }
 
     fn write_tree(self, tree: &Path) -> Result<()> {
@@ -97,7 +107,7 @@ const FILES: &[(&str, &str)] = &[
     ("usr/bin/su", "set-uid of the base\n"),
     ("usr/lib/libx.so.1", "library\n"),
     ("usr/lib/empty", ""),
-    ("usr/lib/data/a", "a of the base\n"),
+    FILE_A,
     ("usr/lib/data/b", "b of the base\n"),
     ("usr/lib/data/-x", "x of the base\n"),
     ("usr/lib/data/sub/c", "c of the base\n"),
@@ -146,7 +156,7 @@ if [ "$chunked" = yes ]; then set -- --contentmeta=contentmeta.json; fi
 ostree-ext-cli container encapsulate --repo=repo "$@" base oci:"$PWD/oci"
 "#;
 
-/// Checksum and path of every file in the output of `ostree ls -R -C`.
+/// Returns checksum and path of every file in the output of `ostree ls -R -C`.
 fn parse_listing(listing: &str) -> Result<Vec<(String, String)>> {
     let files = listing.lines().filter(|line| line.starts_with(['-', 'l']));
     files
@@ -158,7 +168,7 @@ fn parse_listing(listing: &str) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// The peer's description of chunks: one for each directory of `/usr` and one for the
+/// Returns the peer's description of chunks: one for each directory of `/usr` and one for the
 /// rest. It has to name every content object; the peer stops otherwise.
 fn content_meta(objects: &[(String, String)]) -> String {
     let (mut layers, mut mapping) = (Map::new(), Map::new());

@@ -9,18 +9,18 @@ use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
 use serde_json::json;
 use tar::{Archive, EntryType};
-
-use super::base::Base::{Composefs, Plain};
-use super::{Case, case};
 use testkit::blob::{Blob, Packing, digest};
 use testkit::image::Image;
 use testkit::layer::Layer;
 
+use super::base::Base::{Composefs, Plain};
+use super::{Case, case};
+
 pub fn cases() -> Vec<Case> {
     vec![
-        case("format-newest", Plain).edit(to_newest),
-        case("format-newest-chunks", Composefs).edit(to_newest),
-        case("format-oldest", Plain).edit(to_oldest),
+        case("newest", Plain).edit(to_newest),
+        case("newest_chunks", Composefs).edit(to_newest),
+        case("oldest", Plain).edit(to_oldest),
     ]
 }
 

@@ -3,13 +3,13 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
 
 use super::base::Base::{Composefs, Hostname, Plain, Selinux};
 use super::refused::last_is_chunk;
 use super::{Case, case, plain};
-use testkit::blob::{Blob, Packing};
-use testkit::image::Image;
-use testkit::layer::Layer;
 
 pub fn cases() -> Vec<Case> {
     [bases(), packings(), metadata(), without_ostree()].into_iter().flatten().collect()
@@ -17,10 +17,10 @@ pub fn cases() -> Vec<Case> {
 
 fn bases() -> Vec<Case> {
     vec![
-        case("base-chunked", Composefs),
-        case("base-one-layer", Plain),
-        case("base-selinux", Selinux),
-        case("base-hostname", Hostname)
+        case("base_chunked", Composefs),
+        case("base_one_layer", Plain),
+        case("base_selinux", Selinux),
+        case("base_hostname", Hostname)
             .differs("the published peer does not yet clean it", &["merge -/usr/etc/hostname"]),
     ]
 }
@@ -31,23 +31,23 @@ fn some(l: &mut Layer) {
 
 fn packings() -> Vec<Case> {
     vec![
-        case("packing-tar", Composefs).packed(Packing::Tar, some),
-        case("packing-zstd", Composefs).packed(Packing::Zstd, some),
-        case("packing-zstd-frames", Composefs).packed(Packing::ZstdFrames, some),
-        case("packing-gzip-members", Composefs).packed(Packing::GzipMembers, some).ours_only(
+        case("packing_tar", Composefs).packed(Packing::Tar, some),
+        case("packing_zstd", Composefs).packed(Packing::Zstd, some),
+        case("packing_zstd_frames", Composefs).packed(Packing::ZstdFrames, some),
+        case("packing_gzip_members", Composefs).packed(Packing::GzipMembers, some).ours_only(
             "the published peer reads the first member only",
             &["-00644 0 0   8000 /usr/lib/one", "-00644 0 0      4 /usr/lib/two"],
         ),
-        case("packing-gzip-garbage", Composefs)
+        case("packing_gzip_garbage", Composefs)
             .packed(Packing::GzipGarbage, some)
             .peer_only("bytes that are neither gzip nor padding hide behind a digest that was not meant for them"),
-        case("packing-gzip-crc", Composefs)
+        case("packing_gzip_crc", Composefs)
             .blob(broken_crc())
             .peer_only("the peer stops at the end of the tar, before the checksum of the stream"),
-        case("tar-padding", Composefs).blob(padded(64 * 1024, 0)),
-        case("tar-trailing-garbage", Composefs).blob(padded(64 * 1024, b'x')),
-        case("tar-no-end", Composefs).blob(unended()),
-        case("layer-twice", Composefs)
+        case("tar_padding", Composefs).blob(padded(64 * 1024, 0)),
+        case("tar_trailing_garbage", Composefs).blob(padded(64 * 1024, b'x')),
+        case("tar_no_end", Composefs).blob(unended()),
+        case("layer_twice", Composefs)
             .layer(some)
             .layer(|l| {
                 l.file("usr/lib/.wh.one", "");
@@ -86,15 +86,15 @@ fn unended() -> Blob {
 
 fn metadata() -> Vec<Case> {
     vec![
-        case("image-index", Composefs).layer(some).edit(|image| {
+        case("image_index", Composefs).layer(some).edit(|image| {
             image.indexed = true;
             Ok(())
         }),
-        case("docker-media-types", Composefs).layer(some).edit(docker).differs(
+        case("docker_media_types", Composefs).layer(some).edit(docker).differs(
             "skopeo writes the config anew on the way and names its own one",
             &["metadata ostree.manifest/config/digest"],
         ),
-        case("annotations-stripped", Composefs).layer(some).edit(|image| {
+        case("annotations_stripped", Composefs).layer(some).edit(|image| {
             let manifest = image.manifest.as_object_mut().context("finding the manifest")?;
             manifest.remove("annotations");
             for layer in image.manifest["layers"].as_array_mut().context("finding layers")? {
@@ -102,20 +102,20 @@ fn metadata() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("created-annotation", Composefs).layer(some).edit(|image| {
+        case("created_annotation", Composefs).layer(some).edit(|image| {
             image.manifest["annotations"]["org.opencontainers.image.created"] = json!("2025-01-02T03:04:05.678+02:00");
             Ok(())
         }),
-        case("created-missing", Composefs).layer(some).edit(|image| {
+        case("created_missing", Composefs).layer(some).edit(|image| {
             image.config.as_object_mut().context("finding the config")?.remove("created");
             Ok(())
         }),
-        case("created-annotation-broken", Composefs).layer(some).edit(|image| {
+        case("created_annotation_broken", Composefs).layer(some).edit(|image| {
             image.manifest["annotations"]["org.opencontainers.image.created"] = json!("yesterday");
             Ok(())
         }),
-        case("chunk-without-objects", Composefs).layer(some).edit(last_is_chunk),
-        case("diffid-wrong", Composefs)
+        case("chunk_without_objects", Composefs).layer(some).edit(last_is_chunk),
+        case("diffid_wrong", Composefs)
             .layer(some)
             .edit(|image| {
                 let ids = image.config["rootfs"]["diff_ids"].as_array_mut().context("finding diff_ids")?;
@@ -123,9 +123,9 @@ fn metadata() -> Vec<Case> {
                 Ok(())
             })
             .peer_only("the peer never looks at the diffIDs"),
-        case("metadata-unknown-fields", Composefs).layer(some).edit(unknown_fields),
-        case("metadata-rich", Composefs).layer(some).edit(rich),
-        case("other-architecture", Composefs).layer(some).edit(|image| {
+        case("metadata_unknown_fields", Composefs).layer(some).edit(unknown_fields),
+        case("metadata_rich", Composefs).layer(some).edit(rich),
+        case("other_architecture", Composefs).layer(some).edit(|image| {
             image.config["architecture"] = json!("s390x");
             Ok(())
         }),
@@ -185,7 +185,7 @@ fn rich(image: &mut Image) -> Result<()> {
 
 fn without_ostree() -> Vec<Case> {
     vec![
-        plain("plain-image")
+        plain("plain_image")
             .layer(|l| {
                 l.dir("usr").mode(0o755).file("usr/bin/a", "a\n").file("etc/conf", "c\n").file("srv/f", "f\n");
             })
@@ -196,7 +196,7 @@ fn without_ostree() -> Vec<Case> {
                 "the published peer knows images with an ostree commit only",
                 &["-00644 0 0      2 /usr/bin/b", "-00644 0 0      2 /usr/etc/conf", "-00644 0 0      2 /srv/f"],
             ),
-        case("diffid-label-stripped", Plain)
+        case("diffid_label_stripped", Plain)
             .edit(|image| {
                 let labels = image.config["config"]["Labels"].as_object_mut().context("finding labels")?;
                 labels.remove("ostree.final-diffid");

@@ -1,28 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The corpus: small images of one purpose each, and what is expected of them.
 
+mod attributes;
 pub mod base;
-pub mod commit;
-pub mod compare;
-pub mod formats;
-pub mod images;
-pub mod layers;
-pub mod metadata;
-pub mod refused;
-pub mod selinux;
-pub mod tools;
+mod formats;
+mod images;
+mod layers;
+mod places;
+mod refused;
+mod selinux;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-
-use base::Base;
 use testkit::blob::{Blob, Packing};
 use testkit::image::Image;
 use testkit::layer::Layer;
-use testkit::layout::Layout;
-use tools::Tools;
+
+use crate::lab::Lab;
+use base::Base;
 
 /// What the two importers are expected to do with an image.
 #[derive(Clone)]
@@ -42,76 +38,79 @@ pub enum Expect {
     PeerOnly { why: &'static str },
 }
 
+/// What makes a layer.
+type Make = Box<dyn FnOnce() -> Blob + Send>;
+
 /// One image.
 pub struct Case {
-    pub label: &'static str,
+    /// Its name as a test.
+    pub name: &'static str,
     base: Option<Base>,
-    layers: Vec<Blob>,
+    layers: Vec<Make>,
     edit: Option<fn(&mut Image) -> Result<()>>,
     pub expect: Expect,
 }
 
-/// A case on a base; `Same` unless it says otherwise.
-pub fn case(label: &'static str, base: Base) -> Case {
-    Case { label, base: Some(base), layers: Vec::new(), edit: None, expect: Expect::Same }
+/// Makes a case on a base; `Same` unless it says otherwise.
+fn case(name: &'static str, base: Base) -> Case {
+    Case { base: Some(base), ..plain(name) }
 }
 
-/// A case with no ostree in it.
-pub fn plain(label: &'static str) -> Case {
-    Case { label, base: None, layers: Vec::new(), edit: None, expect: Expect::Same }
+/// Makes a case with no ostree in it.
+fn plain(name: &'static str) -> Case {
+    Case { name, base: None, layers: Vec::new(), edit: None, expect: Expect::Same }
 }
 
 impl Case {
     /// Adds a gzip layer that `fill` writes.
-    pub fn layer(self, fill: impl FnOnce(&mut Layer)) -> Self {
+    fn layer(self, fill: impl FnOnce(&mut Layer) + Send + 'static) -> Self {
         self.packed(Packing::Gzip, fill)
     }
 
-    pub fn packed(self, packing: Packing, fill: impl FnOnce(&mut Layer)) -> Self {
-        let mut layer = Layer::new();
-        fill(&mut layer);
-        self.blob(Blob::new(layer.finish(), packing))
+    fn packed(mut self, packing: Packing, fill: impl FnOnce(&mut Layer) + Send + 'static) -> Self {
+        self.layers.push(Box::new(move || Blob::of(packing, fill)));
+        self
     }
 
-    pub fn blob(mut self, blob: Blob) -> Self {
-        self.layers.push(blob);
+    fn blob(mut self, blob: Blob) -> Self {
+        self.layers.push(Box::new(|| blob));
         self
     }
 
     /// Changes the image's metadata after all layers are in.
-    pub fn edit(mut self, edit: fn(&mut Image) -> Result<()>) -> Self {
+    fn edit(mut self, edit: fn(&mut Image) -> Result<()>) -> Self {
         self.edit = Some(edit);
         self
     }
 
-    pub fn refused(mut self) -> Self {
+    fn refused(mut self) -> Self {
         self.expect = Expect::Refused;
         self
     }
 
-    pub fn differs(mut self, why: &'static str, lines: &'static [&'static str]) -> Self {
+    fn differs(mut self, why: &'static str, lines: &'static [&'static str]) -> Self {
         self.expect = Expect::Differs { lines, why };
         self
     }
 
-    pub fn ours_only(mut self, why: &'static str, lines: &'static [&'static str]) -> Self {
+    fn ours_only(mut self, why: &'static str, lines: &'static [&'static str]) -> Self {
         self.expect = Expect::OursOnly { lines, why };
         self
     }
 
-    pub fn peer_only(mut self, why: &'static str) -> Self {
+    fn peer_only(mut self, why: &'static str) -> Self {
         self.expect = Expect::PeerOnly { why };
         self
     }
 
     /// Writes the image's layout into `dir` and returns its digest.
-    pub fn write(&self, tools: &Tools, dir: &Path) -> Result<String> {
+    pub fn write(self, lab: &Lab, dir: &Path) -> Result<String> {
         let mut image = match self.base {
-            Some(base) => Image::load(&Layout::at(&base.layout(tools))).context("loading the base")?,
+            Some(base) => Image::load(&lab.base(base)?).context("loading the base")?,
             None => Image::plain(),
         };
-        for layer in &self.layers {
-            image.push(layer)?;
+        for make in self.layers {
+            image.push(&make())?;
         }
         if let Some(edit) = self.edit {
             edit(&mut image).context("editing the image")?;
@@ -120,17 +119,15 @@ impl Case {
     }
 }
 
-/// Builds the bases and returns every case.
-pub fn cases(tools: &Tools) -> Result<Vec<Case>> {
-    let mut objects = BTreeMap::new();
-    for base in base::ALL {
-        objects.insert(base, base.build(tools)?);
-    }
-    let mut cases = images::cases();
-    cases.extend(layers::cases());
-    cases.extend(layers::sysroot_cases(&objects[&Base::Composefs]));
-    cases.extend(formats::cases());
-    cases.extend(refused::cases());
-    cases.extend(selinux::cases());
-    Ok(cases)
+/// Returns every case by module.
+pub fn cases() -> [(&'static str, Vec<Case>); 7] {
+    [
+        ("images", images::cases()),
+        ("layers", layers::cases()),
+        ("attributes", attributes::cases()),
+        ("places", places::cases()),
+        ("formats", formats::cases()),
+        ("refused", refused::cases()),
+        ("selinux", selinux::cases()),
+    ]
 }

@@ -4,12 +4,12 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use tar::EntryType;
-
-use super::base::Base::Composefs;
-use super::{Case, case};
 use testkit::blob::{Blob, Packing};
 use testkit::image::Image;
 use testkit::layer::Layer;
+
+use super::base::Base::Composefs;
+use super::{Case, case};
 
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<_> =
@@ -20,43 +20,43 @@ pub fn cases() -> Vec<Case> {
 
 fn entries() -> Vec<Case> {
     vec![
-        case("refused-dotdot-first", Composefs).layer(|l| {
+        case("dotdot_first", Composefs).layer(|l| {
             l.file("../usr/lib/f", "f\n");
         }),
-        case("refused-dotdot-middle", Composefs).layer(|l| {
+        case("dotdot_middle", Composefs).layer(|l| {
             l.file("usr/lib/../f", "f\n");
         }),
-        case("refused-dotdot-whiteout", Composefs).layer(|l| {
+        case("dotdot_whiteout", Composefs).layer(|l| {
             l.file("usr/lib/../.wh.bin", "");
         }),
-        case("refused-char", Composefs).layer(|l| {
+        case("char", Composefs).layer(|l| {
             l.entry(EntryType::Char, b"usr/lib/c", b"", b"");
         }),
-        case("refused-block", Composefs).layer(|l| {
+        case("block", Composefs).layer(|l| {
             l.entry(EntryType::Block, b"usr/lib/b", b"", b"");
         }),
-        case("refused-fifo", Composefs).layer(|l| {
+        case("fifo", Composefs).layer(|l| {
             l.entry(EntryType::Fifo, b"usr/lib/p", b"", b"");
         }),
-        case("refused-hardlink-outside", Composefs).layer(|l| {
+        case("hardlink_outside", Composefs).layer(|l| {
             l.hardlink("usr/lib/n", "usr/lib/data/b");
         }),
-        case("refused-hardlink-dotdot", Composefs).layer(|l| {
+        case("hardlink_dotdot", Composefs).layer(|l| {
             l.file("usr/lib/f", "f\n").hardlink("usr/lib/n", "../../etc/shadow");
         }),
-        case("refused-not-utf8", Composefs).layer(|l| {
+        case("not_utf8", Composefs).layer(|l| {
             l.entry(EntryType::Regular, b"usr/lib/\xff\xfe", b"", b"f\n");
         }),
-        case("refused-whiteout-of-nothing", Composefs).layer(|l| {
+        case("whiteout_of_nothing", Composefs).layer(|l| {
             l.file("usr/lib/data/.wh.", "");
         }),
-        case("refused-file-then-dir", Composefs).layer(|l| {
+        case("file_then_dir", Composefs).layer(|l| {
             l.file("usr/lib/d", "file\n").dir("usr/lib/d");
         }),
-        case("refused-dir-then-file", Composefs).layer(|l| {
+        case("dir_then_file", Composefs).layer(|l| {
             l.dir("usr/lib/d").file("usr/lib/d", "file\n");
         }),
-        case("refused-below-a-file", Composefs).layer(|l| {
+        case("below_a_file", Composefs).layer(|l| {
             l.file("usr/lib/f", "f\n").file("usr/lib/f/below", "g\n");
         }),
     ]
@@ -80,13 +80,13 @@ fn streams() -> Vec<Case> {
     let mut wrong = Blob::new(tar.clone(), Packing::Gzip);
     wrong.media_type = "application/vnd.oci.image.layer.v1.tar+zstd".to_owned();
     vec![
-        case("refused-gzip-cut", Composefs).blob(cut),
-        case("refused-tar-cut", Composefs).blob(Blob::new(tar[..2048].to_vec(), Packing::Gzip)),
-        case("refused-tar-checksum", Composefs).blob(Blob::new(checksum, Packing::Gzip)),
-        case("refused-media-type", Composefs).blob(unknown),
-        case("refused-media-type-wrong", Composefs).blob(wrong),
-        case("refused-blob-digest", Composefs).blob(Blob::new(tar.clone(), Packing::Gzip)).edit(flip_last_blob),
-        case("refused-blob-missing", Composefs).blob(Blob::new(tar, Packing::Gzip)).edit(|image| {
+        case("gzip_cut", Composefs).blob(cut),
+        case("tar_cut", Composefs).blob(Blob::new(tar[..2048].to_vec(), Packing::Gzip)),
+        case("tar_checksum", Composefs).blob(Blob::new(checksum, Packing::Gzip)),
+        case("media_type", Composefs).blob(unknown),
+        case("media_type_wrong", Composefs).blob(wrong),
+        case("blob_digest", Composefs).blob(Blob::new(tar.clone(), Packing::Gzip)).edit(flip_last_blob),
+        case("blob_missing", Composefs).blob(Blob::new(tar, Packing::Gzip)).edit(|image| {
             image.blobs.clear();
             Ok(())
         }),
@@ -102,11 +102,11 @@ fn flip_last_blob(image: &mut Image) -> Result<()> {
 
 fn metadata() -> Vec<Case> {
     vec![
-        case("refused-diffid-unknown", Composefs).edit(|image| {
+        case("diffid_unknown", Composefs).edit(|image| {
             image.config["config"]["Labels"]["ostree.final-diffid"] = json!(format!("sha256:{}", "0".repeat(64)));
             Ok(())
         }),
-        case("refused-base-layer-twice", Composefs).edit(|image| {
+        case("base_layer_twice", Composefs).edit(|image| {
             let layers = image.manifest["layers"].as_array_mut().context("finding layers")?;
             let last = layers.last().context("finding the last layer")?.clone();
             layers.push(last);
@@ -115,11 +115,11 @@ fn metadata() -> Vec<Case> {
             ids.push(last);
             Ok(())
         }),
-        case("refused-created", Composefs).edit(|image| {
+        case("created", Composefs).edit(|image| {
             image.config["created"] = json!("yesterday");
             Ok(())
         }),
-        case("refused-no-layers", Composefs).edit(|image| {
+        case("no_layers", Composefs).edit(|image| {
             image.manifest["layers"] = json!([]);
             image.config["rootfs"]["diff_ids"] = json!([]);
             Ok(())
@@ -131,35 +131,42 @@ const OBJECTS: &str = "sysroot/ostree/repo/objects";
 /// The checksum of nothing, which is how no xattrs are written down.
 const NO_XATTRS: &str = "e3/b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// Returns where an object would be whose checksum is not that of any.
+fn object(extension: &str) -> String {
+    format!("{OBJECTS}/12/{}.{extension}", "3".repeat(62))
+}
+
+/// Returns where the attributes are that most objects share: none.
+fn xattrs() -> String {
+    format!("{OBJECTS}/{NO_XATTRS}.file-xattrs")
+}
+
 /// Layers that claim to be chunks of the base.
 fn chunks() -> Vec<Case> {
-    let object = format!("{OBJECTS}/12/{}", "3".repeat(62));
-    let xattrs = format!("{OBJECTS}/{NO_XATTRS}.file-xattrs");
     vec![
-        case("refused-chunk-checksum", Composefs)
+        case("chunk_checksum", Composefs)
             .layer(|l| {
-                l.file(&xattrs, "").hardlink(&format!("{object}.file-xattrs-link"), &xattrs);
-                l.file(&format!("{object}.file"), "not what its name says\n");
+                l.file(&xattrs(), "").hardlink(&object("file-xattrs-link"), &xattrs());
+                l.file(&object("file"), "not what its name says\n");
             })
             .edit(last_is_chunk),
-        case("refused-chunk-file-alone", Composefs)
+        case("chunk_file_alone", Composefs)
             .layer(|l| {
-                l.file(&format!("{object}.file"), "without its xattrs\n");
+                l.file(&object("file"), "without its xattrs\n");
             })
             .edit(last_is_chunk),
-        case("refused-chunk-metadata", Composefs)
+        case("chunk_metadata", Composefs)
             .layer(|l| {
-                l.file(&format!("{object}.dirtree"), "");
+                l.file(&object("dirtree"), "");
             })
             .edit(last_is_chunk),
     ]
 }
 
 fn chunk_that_ends_early() -> Case {
-    let xattrs = format!("{OBJECTS}/{NO_XATTRS}.file-xattrs");
-    case("chunk-xattrs-alone", Composefs)
+    case("chunk_xattrs_alone", Composefs)
         .layer(|l| {
-            l.file(&xattrs, "").hardlink(&format!("{OBJECTS}/12/{}.file-xattrs-link", "3".repeat(62)), &xattrs);
+            l.file(&xattrs(), "").hardlink(&object("file-xattrs-link"), &xattrs());
         })
         .edit(last_is_chunk)
         .peer_only("the peer does not miss the object that belongs to the last xattrs")

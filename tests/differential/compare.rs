@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 
-use super::commit::Repo;
-use super::metadata::{check_parent, compare_merge};
-use super::tools::Tools;
+use crate::commit::Repo;
+use crate::metadata::{check_parent, compare_merge};
+use crate::tools::Tools;
 
 pub const IMAGE: &str = "ostree/container/image/";
 pub const BLOB: &str = "ostree/container/blob/";
@@ -25,7 +25,7 @@ impl Side {
         Ok(Self { repo, inside, refs })
     }
 
-    /// Name and commit of the one image ref.
+    /// Returns name and commit of the one image ref.
     pub fn image(&self) -> Result<(&str, &str)> {
         let mut images = self.refs.iter().filter(|(name, _)| name.starts_with(IMAGE));
         let (name, commit) = images.next().context("finding an image ref")?;
@@ -37,14 +37,14 @@ impl Side {
         self.refs.keys().map(String::as_str).filter(|name| name.starts_with(BLOB)).collect()
     }
 
-    /// Every path of a commit's tree with what the tree says of it.
+    /// Returns every path of a commit's tree with what the tree says of it.
     pub fn list(&self, tools: &Tools, commit: &str) -> Result<BTreeMap<String, String>> {
         let text = tools.shell("ostree ls --repo=\"$1\" -R -X -C \"$2\"", &[&self.inside, commit])?;
         text.lines().map(split_line).collect()
     }
 }
 
-/// A line of `ostree ls -RXC` as its path and the rest. A directory's content checksum
+/// Splits a line of `ostree ls -RXC` into its path and the rest. A directory's content checksum
 /// is left out: it repeats what the lines below it say.
 fn split_line(line: &str) -> Result<(String, String)> {
     let at = line.find(" /").with_context(|| format!("finding the path in {line:?}"))?;
@@ -56,7 +56,7 @@ fn split_line(line: &str) -> Result<(String, String)> {
     Ok((path, words.join(" ")))
 }
 
-/// What a comparison found: differences, which a case may expect, and faults.
+/// The findings of a comparison: differences, which a case may expect, and faults.
 #[derive(Default)]
 pub struct Findings {
     pub differences: BTreeSet<String>,
@@ -130,7 +130,7 @@ fn compare_trees(
     Ok(())
 }
 
-/// A string as part of a ref, by upstream's rule.
+/// Writes a string as part of a ref, by upstream's rule.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::new();
     let mut before = None;

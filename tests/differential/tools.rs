@@ -10,6 +10,18 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
+use testkit::programs::needs;
+
+const ROOT: &str = "SLIPSTREAM_TOOLS_ROOT";
+const PEER: &str = "SLIPSTREAM_PEER";
+
+/// Returns why the test cannot run here.
+pub fn ready() -> Result<(), String> {
+    if variable(ROOT).is_none() || variable(PEER).is_none() {
+        return Err(format!("it needs {ROOT} and {PEER}: `make differential` sets them"));
+    }
+    needs(&["unshare"])
+}
 
 /// Where the work directory stands inside the root.
 pub const INSIDE: &str = "/mnt";
@@ -26,24 +38,25 @@ exec env -i PATH=/mnt/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
   chroot "$root" /bin/sh -euc "$script" sh "$@"
 "#;
 
+/// A root with tools, and a work directory.
 pub struct Tools {
     root: PathBuf,
     work: TempDir,
 }
 
 impl Tools {
-    /// The tools as the environment names them, or the reason why there are none.
-    pub fn from_env(slipstream: &Path) -> Result<std::result::Result<Self, String>> {
-        let (Some(root), Some(peer)) = (variable("SLIPSTREAM_TOOLS_ROOT"), variable("SLIPSTREAM_PEER")) else {
-            return Ok(Err("SLIPSTREAM_TOOLS_ROOT and SLIPSTREAM_PEER are not both set".to_owned()));
-        };
-        if !rustix::process::geteuid().is_root() {
-            return Ok(Err("it needs root: owners, device nodes and a chroot".to_owned()));
-        }
-        let work = tempfile::Builder::new()
+    /// Makes a work directory with the programs that the environment names.
+    pub fn from_env(slipstream: &Path) -> Result<Self> {
+        let named = |name| variable(name).with_context(|| format!("{name} is not set"));
+        let (root, peer) = (named(ROOT)?, named(PEER)?);
+        let mut work = tempfile::Builder::new()
             .prefix("differential-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .context("creating the work directory")?;
+        if std::env::var_os("SLIPSTREAM_KEEP").is_some() {
+            work.disable_cleanup(true);
+            eprintln!("keeping {}", work.path().display());
+        }
         let bin = work.path().join("bin");
         fs::create_dir(&bin).context("creating bin")?;
         for (from, name) in [(peer.as_path(), "ostree-ext-cli"), (slipstream, "slipstream")] {
@@ -51,7 +64,7 @@ impl Tools {
         }
         let tools = Self { root, work };
         tools.check()?;
-        Ok(Ok(tools))
+        Ok(tools)
     }
 
     /// A root that was named but does not serve is an error, not a reason to skip.
@@ -61,14 +74,9 @@ impl Tools {
         Ok(())
     }
 
-    /// The work directory as the host sees it.
+    /// Returns the work directory as the host sees it.
     pub fn work(&self) -> &Path {
         self.work.path()
-    }
-
-    /// Keeps the work directory for someone to look at.
-    pub fn keep(self) -> PathBuf {
-        self.work.keep()
     }
 
     /// Runs a shell script inside; its outcome is the caller's to judge.
@@ -93,7 +101,7 @@ impl Tools {
     }
 }
 
-/// The last lines a command printed, on one line.
+/// Returns the last lines that a command printed, on one line.
 pub fn said(output: &Output) -> String {
     let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     let text = String::from_utf8_lossy(&text).into_owned();

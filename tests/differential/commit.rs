@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use testkit::blob::hex;
+use testkit::repo::{self, files_below};
 
 /// A commit object: `(a{sv}aya(say)sstayay)`.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,64 +128,35 @@ fn string(data: &[u8]) -> Result<String> {
     String::from_utf8(text.to_vec()).context("reading a string")
 }
 
-fn hex(data: &[u8]) -> String {
-    data.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A repository, read from outside.
 pub struct Repo(pub PathBuf);
 
 impl Repo {
     pub fn commit(&self, checksum: &str) -> Result<Commit> {
-        ensure!(checksum.len() == 64, "{checksum} is no checksum");
+        ensure!(checksum.len() == 64, "{checksum} is not a checksum");
         let path = self.0.join("objects").join(&checksum[..2]).join(format!("{}.commit", &checksum[2..]));
         let data = fs::read(&path).with_context(|| format!("reading commit {checksum}"))?;
         Commit::parse(&data).with_context(|| format!("parsing commit {checksum}"))
     }
 
-    /// Every ref below `refs/heads` and the commit that it names.
+    /// Returns every ref below `refs/heads` and the commit that it names.
     pub fn refs(&self) -> Result<BTreeMap<String, String>> {
-        let heads = self.0.join("refs/heads");
-        let mut refs = BTreeMap::new();
-        for path in walk(&heads)? {
-            let text = fs::read_to_string(heads.join(&path)).with_context(|| format!("reading ref {path}"))?;
-            refs.insert(path, text.trim().to_owned());
-        }
-        Ok(refs)
+        repo::refs(&self.0)
     }
 
-    /// The commits that no ref names.
+    /// Returns the commits that no ref names.
     pub fn unnamed_commits(&self) -> Result<Vec<String>> {
         let named: BTreeSet<_> = self.refs()?.into_values().collect();
-        let objects = walk(&self.0.join("objects"))?.into_iter().map(|name| name.replace('/', ""));
+        let objects = files_below(&self.0.join("objects"))?.into_iter().map(|name| name.replace('/', ""));
         let commits = objects.filter_map(|name| name.strip_suffix(".commit").map(str::to_owned));
         Ok(commits.filter(|commit| !named.contains(commit)).collect())
     }
 
-    /// Every object that is not a commit, and what must not be left behind in `state`.
+    /// Returns every object that is not a commit, and what must not be left behind in `state`.
     pub fn objects(&self) -> Result<BTreeSet<String>> {
-        let mut objects = walk(&self.0.join("objects"))?;
+        let mut objects = files_below(&self.0.join("objects"))?;
         objects.retain(|name| !name.ends_with(".commit") && !name.ends_with(".commitmeta"));
-        objects.extend(walk(&self.0.join("state"))?.into_iter().map(|name| format!("state/{name}")));
+        objects.extend(files_below(&self.0.join("state"))?.into_iter().map(|name| format!("state/{name}")));
         Ok(objects.into_iter().collect())
     }
-}
-
-/// The files below a directory, as paths relative to it.
-fn walk(dir: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut open = vec![String::new()];
-    while let Some(prefix) = open.pop() {
-        let path = dir.join(&prefix);
-        for entry in fs::read_dir(&path).with_context(|| format!("listing {}", path.display()))? {
-            let entry = entry.with_context(|| format!("listing {}", path.display()))?;
-            let name = entry.file_name().into_string().ok().context("reading a name that is not UTF-8")?;
-            let below = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-            match entry.file_type().with_context(|| format!("looking at {below}"))?.is_dir() {
-                true => open.push(below),
-                false => found.push(below),
-            }
-        }
-    }
-    Ok(found)
 }

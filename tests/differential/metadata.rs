@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::commit::Commit;
-use super::compare::{BLOB, Findings, Side, escape};
+use crate::commit::Commit;
+use crate::compare::{BLOB, Findings, Side, escape};
 
 /// In the order in which they have to stand in the commit.
 const KEYS: [&str; 4] =
