@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Writes the first inputs of the fuzz targets that read tars and objects: `fuzz/run.sh` calls it with a directory. What is
-//! text lies in `fuzz/seeds`.
+//! Writes the first inputs of the fuzz targets that read tars and objects, into a directory that `fuzz/run.sh` names. What
+//! is text lies in `fuzz/seeds`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

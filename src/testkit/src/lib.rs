@@ -2,8 +2,8 @@
 //! The kit that tests are made with: images and what they consist of, servers, repositories and sysroots in directories,
 //! and the harness that runs cases by name.
 //!
-//! It has what at least two programs need; the rest stays with its test. It is written apart from slipstream's own code, so
-//! that an error there cannot hide itself: nothing here reads or writes by slipstream's modules.
+//! It has what at least two programs need; the rest stays with its test. Nothing here reads or writes by slipstream's own
+//! modules, so that an error there cannot hide itself.
 //!
 //! | room | what it has |
 //! | --- | --- |

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Cases as named tests: each can be listed, chosen, and fails alone; one that cannot run here is ignored, with the reason.
+//! Cases as named tests: each can be listed, chosen, and fails alone; one that cannot run here is ignored, and says why.
 //!
 //! A program of cases has `harness = false` in Cargo.toml, and ends with [`Suite::run`]. Its arguments are those of
 //! every Rust test: `--list`, a part of a name, `--exact`, `--skip`, `--test-threads`. With `--nocapture` a case may
