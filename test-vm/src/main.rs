@@ -109,7 +109,11 @@ struct Timing {
 /// compare the importer with the reference importer; exit code 1 if they differ
 #[derive(FromArgs)]
 #[argh(subcommand, name = "differential")]
-struct Differential {}
+struct Differential {
+    /// only cases with this in their names
+    #[argh(positional)]
+    cases: Option<String>,
+}
 
 /// boot a copy of the disk with its console on this terminal
 #[derive(FromArgs)]
@@ -146,8 +150,12 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     host::check()?;
     let lab = lab::Lab::open(options.log_dir)?;
-    if let Subcommand::Differential(_) = options.command {
-        return Ok(if differential::run(&lab)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    if let Subcommand::Differential(differential) = &options.command {
+        return Ok(if differential::run(&lab, differential.cases.as_deref())? {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     if let Subcommand::KolaImage(image) = &options.command {
         let workdir = match (&image.disk, &image.archive) {
