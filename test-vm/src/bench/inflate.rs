@@ -2,11 +2,11 @@
 //! Libraries that inflate gzip, on the largest layers.
 
 use anyhow::{Context, Result};
+use testkit::layout::Layout;
 
 use super::image::BenchImage;
 use crate::cmd;
 use crate::lab::Lab;
-use crate::layout::Layout;
 
 /// How many layers.
 const LAYERS: usize = 3;
