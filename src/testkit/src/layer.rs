@@ -222,3 +222,55 @@ fn put(field: &mut [u8], name: &[u8]) {
     let len = name.len().min(field.len());
     field[..len].copy_from_slice(&name[..len]);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use super::{Layer, LongNames};
+
+    #[test]
+    fn a_file_that_is_read_is_one_that_is_there() {
+        let (mut there, mut read) = (Layer::new(), Layer::new());
+        for long in [LongNames::Gnu, LongNames::Pax] {
+            let path = format!("usr/{}", "n".repeat(150));
+            there.long_names(long).mode(0o600).owner(1, 2).xattr("user.a", b"b").file(&path, "abc").file("x", "y");
+            read.long_names(long).mode(0o600).owner(1, 2).xattr("user.a", b"b").read_file(&path, 3, &b"abcdef"[..]);
+            read.file("x", "y");
+        }
+        assert_eq!(there.finish(), read.finish());
+    }
+
+    #[test]
+    fn attributes_are_those_of_one_entry() {
+        let mut layer = Layer::new();
+        layer.mode(0o600).mtime(7).file("a", "").file("b", "");
+        let tar = layer.finish();
+        let mut archive = tar::Archive::new(&*tar);
+        let found = archive.entries().expect("a tar").map(|entry| {
+            let header = entry.expect("an entry").header().clone();
+            (header.mode().expect("a mode"), header.mtime().expect("a time"))
+        });
+        assert_eq!(found.collect::<Vec<_>>(), [(0o600, 7), (0o644, super::CHANGED)]);
+    }
+
+    /// A disk that is full.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_returned_at_the_end() {
+        let mut layer = Layer::over(Full);
+        layer.file("a", "a").file("b", "b");
+        assert_eq!(layer.close().err().map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
+    }
+}
