@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What others made, what an earlier run has left, and who else is at work.
+//! Files and refs of others, leftovers of an earlier run, and other programs at work.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -176,7 +176,7 @@ fn nothing_unreachable(machine: &mut Machine) -> Result<()> {
     Ok(())
 }
 
-/// What a machine has of each kind.
+/// A count of each kind of thing that a boot may leave.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Left {
     /// How many objects no ref reaches.
@@ -186,7 +186,7 @@ pub struct Left {
     pub deployments: usize,
     /// Kernels on the boot partition.
     pub kernels: usize,
-    /// What is in `tmp` of the repository.
+    /// Our directories in `tmp` of the repository.
     pub staged: Vec<String>,
 }
 

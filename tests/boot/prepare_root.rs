@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// What a boot comes to.
+/// The outcome of a boot.
 #[derive(Clone, Copy)]
 enum Expected {
     Swapped,
@@ -65,7 +65,7 @@ fn makes_composefs(machine: &Machine) -> Result<bool> {
     Ok(machine.linked(&cmdline)?.join(".ostree.cfs").exists())
 }
 
-/// What is configured where, and what a boot comes to.
+/// A configuration, and the outcome of a boot.
 struct Row {
     name: &'static str,
     of_initramfs: &'static str,

@@ -25,7 +25,7 @@ const LAYERS: &str = "ostree/container/blob/";
 
 /// A staged image. All have their lowest layer in common, and each has one of its own.
 pub struct Image {
-    /// What a pull calls it.
+    /// Its name for a pull.
     pub name: String,
     /// Where it is.
     pub source: String,

@@ -22,7 +22,7 @@ pub struct Case {
     pub time: Duration,
     /// Part of the error; `None`: it has to work.
     pub error: Option<&'static str>,
-    /// What else has to be so: what each server was asked, and the log.
+    /// Checks what each server was asked, and the log.
     pub check: fn(&[Vec<Ask>], &Log) -> Result<()>,
 }
 

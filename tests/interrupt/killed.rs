@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const LAYER_REFS: &str = "refs/heads/ostree/container/blob";
 const IMAGE_REFS: &str = "refs/heads/ostree/container/image";
 
-/// What was there when the process was killed.
+/// Counts of what was there when the process was killed.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub kills: usize,
@@ -54,7 +54,7 @@ pub struct Test {
     repo: PathBuf,
     /// Time of an undisturbed run.
     pub whole: Duration,
-    /// What it leaves: the commit, the refs with what they name, and the names of all objects.
+    /// Its leavings: the commit, the refs with what they name, and the names of all objects.
     pub commit: String,
     refs: BTreeMap<String, String>,
     objects: Vec<String>,
@@ -132,7 +132,7 @@ impl Test {
         self.last_words(check).with_context(|| format!("killed at {moment:?}"))
     }
 
-    /// What has to be true after the kill, and after the run that follows it.
+    /// Checks the repository after the kill, and after the run that follows it.
     fn last_words(&mut self, check: bool) -> Result<()> {
         if check {
             self.ensure_sound().context("before the next run")?;

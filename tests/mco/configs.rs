@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What is read of each Ignition config: its files, the request, and what its annotations decide.
+//! Each Ignition config: its files, the request in it, and the decision by its annotations.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What is decided for each MachineConfig.
+//! The decision for each MachineConfig.
 
 use anyhow::{Result, ensure};
 use slipstream::request::mco::{Decision, MachineConfig, Node, decide};

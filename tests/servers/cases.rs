@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What is pulled from where, with which configuration.
+//! The pulls: from where, and with which configuration.
 
 use std::sync::PoisonError;
 
@@ -33,7 +33,7 @@ pub struct Case {
     pub expected: Expected,
     /// Ask through the library, which can be told not to wait for a minute.
     pub impatient: bool,
-    /// What has to be true then.
+    /// Checks one thing more.
     pub after: fn(&Lab) -> Result<()>,
 }
 

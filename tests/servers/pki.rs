@@ -10,7 +10,7 @@ use testkit::programs::output;
 
 use crate::place::HOSTS;
 
-/// What it made, as paths of PEM files.
+/// Keys and certificates, as PEM files.
 pub struct Pki {
     dir: PathBuf,
 }

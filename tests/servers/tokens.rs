@@ -16,13 +16,13 @@ use testkit::programs::output;
 
 use crate::pki::Pki;
 
-/// What registry and token server call each other.
+/// The names that registry and token server have for each other.
 pub const ISSUER: &str = "tokens.example";
 pub const SERVICE: &str = "token.example";
 /// The only user: `puller`, `open sesame`.
 pub const BASIC: &str = "cHVsbGVyOm9wZW4gc2VzYW1l";
 
-/// What was asked: request lines, with `+` before those that were granted.
+/// The request lines, with `+` before those that were granted.
 pub type Journal = Arc<Mutex<Vec<String>>>;
 
 /// Serve, in a thread that ends with the test.

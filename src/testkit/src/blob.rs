@@ -52,11 +52,11 @@ pub enum Packing {
 /// A layer as it lies in a layout: the tar and its packed form.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// What the diffID is made of.
+    /// The tar, which has the diffID.
     pub tar: Vec<u8>,
-    /// What the layout keeps.
+    /// The packed form, which the layout keeps.
     pub packed: Vec<u8>,
-    /// What the manifest says it is.
+    /// The media type in the manifest.
     pub media_type: String,
 }
 

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 
-/// What ostree-ext takes for "changed since the base": any mtime above zero.
+/// A time that ostree-ext takes for "changed since the base", as any above zero.
 const CHANGED: u64 = 1_700_000_001;
 /// A name longer than this does not fit the header's own field.
 const NAME_MAX: usize = 100;

@@ -41,14 +41,14 @@ pub struct Sandbox {
     slipstream: PathBuf,
 }
 
-/// What a program did.
+/// A program that has ended.
 #[derive(Debug)]
 pub struct Run {
     /// None if it had to be killed.
     pub status: Option<ExitStatus>,
-    /// What it printed.
+    /// Its output.
     pub stdout: String,
-    /// What it printed as errors.
+    /// Its output of errors.
     pub stderr: String,
     /// The most memory that it had, in KiB.
     pub peak: u64,

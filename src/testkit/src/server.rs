@@ -24,7 +24,7 @@ pub struct Ask {
     pub body: String,
     /// How often this path was asked for before.
     pub count: usize,
-    /// What is at this path.
+    /// The content at this path, if there is any.
     pub content: Option<Vec<u8>>,
 }
 
@@ -165,7 +165,7 @@ impl Server {
                     return;
                 }
                 let (asked, blobs, behaviour) = (Arc::clone(&asked), Arc::clone(&blobs), Arc::clone(&behaviour));
-                // A client that goes away is no failure of the server.
+                // A client that goes away is not a failure of the server.
                 thread::spawn(move || stream.and_then(|stream| serve(stream, &asked, &blobs, &*behaviour)));
             }
         });
@@ -223,7 +223,7 @@ fn serve(
 fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Ask>> {
     let mut ask = Ask::default();
     let mut line = String::new();
-    // What does not start with a letter is TLS.
+    // TLS does not start with a letter.
     if !reader.fill_buf()?.first().is_some_and(u8::is_ascii_alphabetic) {
         return Ok(None);
     }

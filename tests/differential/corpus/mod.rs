@@ -20,7 +20,7 @@ use testkit::layer::Layer;
 use crate::lab::Lab;
 use base::Base;
 
-/// What the two importers are expected to do with an image.
+/// The ending that is expected of each of the two importers.
 #[derive(Clone)]
 pub enum Expect {
     /// Both import it; what they write is equal.
@@ -38,7 +38,7 @@ pub enum Expect {
     PeerOnly { why: &'static str },
 }
 
-/// What makes a layer.
+/// Makes a layer.
 type Make = Box<dyn FnOnce() -> Blob + Send>;
 
 /// One image.
