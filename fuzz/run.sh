@@ -24,16 +24,20 @@ else
 fi
 
 command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+# What is not text is written by the kit of the tests; what is, lies in seeds/.
+cargo run --quiet --locked --manifest-path ../Cargo.toml --package slipstream-testkit --example fuzz-seeds "${work}/seeds"
 cargo fuzz build
 failed=0
 for target in "${targets[@]}"; do
     mkdir -p "${work}/corpus/${target}" "${work}/artifacts/${target}"
+    seeds=${work}/seeds/${target}
+    [[ -d ${seeds} ]] || seeds=seeds/${target}
     log=${work}/${target}.log
     # A thread that has been joined may still be taking its thread-locals down: that is no leak.
     leaks=1
     [[ ${target} != layer_stream ]] || leaks=0
     # An input may be 64 KiB; what it costs may not grow with what it claims.
-    if ! cargo fuzz run "${target}" "${work}/corpus/${target}" "seeds/${target}" -- \
+    if ! cargo fuzz run "${target}" "${work}/corpus/${target}" "${seeds}" -- \
         -max_total_time="${seconds}" -max_len=65536 -timeout=10 -detect_leaks="${leaks}" -rss_limit_mb=1024 -malloc_limit_mb=256 \
         -artifact_prefix="${work}/artifacts/${target}/" -print_final_stats=1 >"${log}" 2>&1; then
         tail -n 40 "${log}"

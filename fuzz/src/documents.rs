@@ -14,7 +14,7 @@ pub fn manifest_config(data: &[u8]) {
         let text = config.canonical_json();
         let again = ImageConfig::parse(text.as_bytes()).expect("canonical JSON can be read again");
         assert_eq!(text, again.canonical_json());
-        drop((config.final_diff_id(), config.ensure_bootable("amd64"), config.kernel(), config.version()));
+        drop((config.final_diff_id(), config.ensure_bootable(), config.architecture(), config.kernel(), config.version()));
     }
     let Ok(Document::Manifest(manifest)) = parse_document(document, Digest::of(document), "amd64") else { return };
     let text = manifest.canonical_json();

@@ -34,7 +34,7 @@ case "${AUTOPKGTEST_REBOOT_MARK:-}" in
     ;;
   swapped)
     # The file: the request with its origin, both images, every stage, every source.
-    status_is '.version == 1 and .outcome == "swapped" and .reason == null'
+    status_is '.version == 1 and .outcome == "swapped" and .way == "boot-link" and .reason == null'
     status_is '.request | .deadline == {value: "20min", from: "karg"} and .source.from == "karg"'
     [[ $(status_of .bootimage.kernel) == "$(uname -r)" ]] || fatal "running $(uname -r)"
     [[ /sysroot/$(status_of .node_image.deployment) == "$(booted_path)" ]] || fatal "booted is $(booted_path)"

@@ -13,11 +13,12 @@ pub mod handoff;
 pub mod log_lines;
 pub mod names;
 pub mod place;
+pub mod places;
 pub mod prepare_root;
+pub mod report;
 pub mod request;
 pub mod shape;
 pub mod tries;
-pub mod writable;
 
 /// Where the hand-off is, unless an option names another directory.
 pub const RUN_DIR: &str = "/run/slipstream";

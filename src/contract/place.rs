@@ -6,15 +6,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::boot_link::BootLink;
+use crate::places::PhysicalRoot;
 use crate::prepare_root::PrepareRoot;
-use crate::request::Settings;
 use crate::request::ignition::Ignition;
+use crate::request::{Settings, kargs};
 
 /// Where everything is. The defaults are those of the initramfs.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The physical root.
-    pub sysroot: PathBuf,
+    pub sysroot: PhysicalRoot,
     /// The kernel command line.
     pub cmdline: PathBuf,
     /// Where the status file goes.
@@ -25,13 +27,20 @@ pub struct Place {
     pub ignition: PathBuf,
 }
 
-/// How the initramfs that runs will mount a deployment.
+/// Returns the boot link that this boot follows.
+pub fn boot_link(place: &Place) -> Result<BootLink> {
+    let cmdline = fs::read_to_string(&place.cmdline).with_context(|| format!("reading {}", place.cmdline.display()))?;
+    let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
+    BootLink::parse(&karg)
+}
+
+/// Returns how the initramfs that runs will mount a deployment.
 pub fn how_mounted(place: &Place) -> Result<PrepareRoot> {
     let cmdline = fs::read_to_string(&place.cmdline).context("reading the kernel command line")?;
     PrepareRoot::of_initramfs(&place.root, &cmdline)
 }
 
-/// Everything that is asked for, understood or not.
+/// Reads everything that is requested, understood or not.
 pub fn read_request(place: &Place) -> Result<(Settings, Ignition)> {
     let ignition = Ignition::load(&place.ignition)?;
     Ok((Settings::load(&place.cmdline, &place.root, &ignition)?, ignition))

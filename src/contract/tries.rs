@@ -15,9 +15,9 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
-use crate::handoff::Try;
+use crate::handoff::Try as Reported;
 use crate::names::Digest;
-use crate::writable::WritableRoot;
+use crate::places::PhysicalRoot;
 
 /// The file, relative to the physical root. `slipstream.service` looks for it as well.
 pub const TRIES_FILE: &str = "ostree/slipstream-tries";
@@ -34,9 +34,18 @@ const MAX_FILE: u64 = 32 << 10;
 /// Version of the file.
 const VERSION: u64 = 1;
 
+/// Describes a try on an earlier boot, which has ended with a reboot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// The digest of its request.
+    pub request: Digest,
+    /// Why it failed.
+    pub reason: String,
+}
+
 /// The tries before this boot, the first one first.
-pub fn earlier(physical_root: &Path) -> Result<Vec<Try>> {
-    let path = physical_root.join(TRIES_FILE);
+pub fn earlier(root: &PhysicalRoot) -> Result<Vec<Try>> {
+    let path = root.path().join(TRIES_FILE);
     let reading = || format!("reading {}", path.display());
     // Neither a link is followed nor a pipe waited for.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -52,12 +61,13 @@ pub fn earlier(physical_root: &Path) -> Result<Vec<Try>> {
     parse(&text).with_context(|| format!("{} is not one of ours", path.display()))
 }
 
-/// The same for the account, which does without them if they cannot be read.
-pub fn told(physical_root: &Path) -> Vec<Try> {
-    earlier(physical_root).unwrap_or_else(|error| {
+/// Returns the same as the status reports it, which does without them if they cannot be read.
+pub fn reported(root: &PhysicalRoot) -> Vec<Reported> {
+    let tries = earlier(root).unwrap_or_else(|error| {
         log::debug!("{error:#}");
         Vec::new()
-    })
+    });
+    tries.into_iter().map(|earlier| Reported { reason: earlier.reason }).collect()
 }
 
 fn parse(text: &str) -> Result<Vec<Try>> {
@@ -81,45 +91,45 @@ fn next(tries: &[Try], request: Digest) -> Option<usize> {
 }
 
 /// Whether there is to be another try of `request` if this one fails.
-pub fn has_another(physical_root: &Path, request: Digest) -> bool {
-    earlier(physical_root).is_ok_and(|tries| next(&tries, request).is_some())
+pub fn has_another(root: &PhysicalRoot, request: Digest) -> bool {
+    earlier(root).is_ok_and(|tries| next(&tries, request).is_some())
 }
 
 /// Write down that `request` has failed, and return which try of it this was. `None` if there were enough: then nothing is
 /// written, and the boot has to go on. What is written is on the disk when this returns.
-pub fn record(physical_root: &Path, request: Digest, reason: &str) -> Result<Option<usize>> {
-    let mut tries = earlier(physical_root)?;
+pub fn record(root: &PhysicalRoot, request: Digest, reason: &str) -> Result<Option<usize>> {
+    let mut tries = earlier(root)?;
     let Some(this) = next(&tries, request) else { return Ok(None) };
     tries.push(Try { request, reason: cut(reason).to_owned() });
     let tries: Vec<Value> =
         tries.iter().map(|entry| json!({"request": entry.request.hex(), "reason": entry.reason})).collect();
     let text = json!({"version": VERSION, "tries": tries}).to_string();
-    let _writable = WritableRoot::ensure(physical_root)?;
-    replace(physical_root, &text).context("writing down this try")?;
+    let _writable = root.writable()?;
+    replace(root, &text).context("writing down this try")?;
     Ok(Some(this))
 }
 
-fn replace(physical_root: &Path, text: &str) -> Result<()> {
-    let temporary = physical_root.join(TEMPORARY);
+fn replace(root: &PhysicalRoot, text: &str) -> Result<()> {
+    let temporary = root.path().join(TEMPORARY);
     remove(&temporary)?;
     let context = || format!("writing {}", temporary.display());
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).with_context(context)?;
     file.write_all(text.as_bytes()).with_context(context)?;
     file.sync_all().with_context(context)?;
-    let path = physical_root.join(TRIES_FILE);
+    let path = root.path().join(TRIES_FILE);
     fs::rename(&temporary, &path).with_context(|| format!("renaming to {}", path.display()))?;
     sync_directory(&path)
 }
 
 /// Remove what [`record`] has written, if there is any.
-pub fn forget(physical_root: &Path) -> Result<()> {
-    let paths = [TRIES_FILE, TEMPORARY].map(|name| physical_root.join(name));
+pub fn forget(root: &PhysicalRoot) -> Result<()> {
+    let paths = [TRIES_FILE, TEMPORARY].map(|name| root.path().join(name));
     // The disk is not touched for nothing.
     if paths.iter().all(|path| path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)) {
         return Ok(());
     }
-    let _writable = WritableRoot::ensure(physical_root)?;
+    let _writable = root.writable()?;
     for path in &paths {
         remove(path)?;
     }
@@ -162,6 +172,10 @@ mod tests {
         root
     }
 
+    fn at(root: &tempfile::TempDir) -> PhysicalRoot {
+        PhysicalRoot::new(root.path())
+    }
+
     fn names(root: &Path) -> Vec<String> {
         let entries = fs::read_dir(root.join("ostree")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -171,31 +185,31 @@ mod tests {
     fn the_third_try_is_the_last() {
         let root = root();
         let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
-        assert!(has_another(root.path(), one));
-        assert_eq!(record(root.path(), one, "no network").unwrap(), Some(1));
+        assert!(has_another(&at(&root), one));
+        assert_eq!(record(&at(&root), one, "no network").unwrap(), Some(1));
         let mode = fs::metadata(root.path().join(TRIES_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
-        assert_eq!(record(root.path(), one, &"é".repeat(400)).unwrap(), Some(2));
-        let tries = earlier(root.path()).unwrap();
+        assert_eq!(record(&at(&root), one, &"é".repeat(400)).unwrap(), Some(2));
+        let tries = earlier(&at(&root)).unwrap();
         assert_eq!(tries[0], Try { request: one, reason: "no network".to_owned() });
         assert_eq!((tries.len(), tries[1].reason.as_str()), (2, "é".repeat(250).as_str()));
         for _ in 0..2 {
-            assert!(!has_another(root.path(), one));
-            assert_eq!(record(root.path(), one, "x").unwrap(), None);
-            assert_eq!(earlier(root.path()).unwrap(), tries, "the last try is not written down");
+            assert!(!has_another(&at(&root), one));
+            assert_eq!(record(&at(&root), one, "x").unwrap(), None);
+            assert_eq!(earlier(&at(&root)).unwrap(), tries, "the last try is not written down");
         }
         // Another request has tries of its own.
-        assert_eq!(record(root.path(), other, "x").unwrap(), Some(1));
+        assert_eq!(record(&at(&root), other, "x").unwrap(), Some(1));
         assert_eq!(names(root.path()), ["slipstream-tries"]);
-        forget(root.path()).unwrap();
+        forget(&at(&root)).unwrap();
         assert_eq!(names(root.path()), [""; 0]);
-        assert_eq!(record(root.path(), one, "x").unwrap(), Some(1));
+        assert_eq!(record(&at(&root), one, "x").unwrap(), Some(1));
     }
 
     #[test]
     fn requests_that_change_make_no_loop() {
         let root = root();
-        let reboots = (0..100u8).take_while(|n| record(root.path(), Digest::of(&[*n]), "x").unwrap().is_some()).count();
+        let reboots = (0..100u8).take_while(|n| record(&at(&root), Digest::of(&[*n]), "x").unwrap().is_some()).count();
         assert_eq!(reboots, MAX_REBOOTS);
     }
 
@@ -204,9 +218,9 @@ mod tests {
         let root = root();
         for n in 0..MAX_REBOOTS {
             let request = Digest::of(&[u8::try_from(n).unwrap()]);
-            assert_eq!(record(root.path(), request, &"\u{1}".repeat(2000)).unwrap(), Some(1), "{n}");
+            assert_eq!(record(&at(&root), request, &"\u{1}".repeat(2000)).unwrap(), Some(1), "{n}");
         }
-        assert!(earlier(root.path()).unwrap().iter().all(|entry| entry.reason == "?".repeat(MAX_REASON)));
+        assert!(earlier(&at(&root)).unwrap().iter().all(|entry| entry.reason == "?".repeat(MAX_REASON)));
     }
 
     #[test]
@@ -228,10 +242,10 @@ mod tests {
         ] {
             let root = root();
             fs::write(root.path().join(TRIES_FILE), &text).unwrap();
-            let error = record(root.path(), Digest::of(b"one"), "x").unwrap_err();
+            let error = record(&at(&root), Digest::of(b"one"), "x").unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{label}: {error:#}");
             assert_eq!(fs::read_to_string(root.path().join(TRIES_FILE)).unwrap(), text, "{label}: it was changed");
-            forget(root.path()).unwrap();
+            forget(&at(&root)).unwrap();
             assert_eq!(names(root.path()), [""; 0], "{label}");
         }
     }
@@ -247,12 +261,12 @@ mod tests {
             for name in [TRIES_FILE, TEMPORARY] {
                 let root = root();
                 make(&root.path().join(name));
-                let result = record(root.path(), Digest::of(b"one"), "x");
+                let result = record(&at(&root), Digest::of(b"one"), "x");
                 match (label, name) {
                     ("directory", _) | (_, TRIES_FILE) => assert!(result.is_err(), "{label} at {name}"),
                     _ => assert_eq!(result.unwrap(), Some(1), "{label} at {name}"),
                 }
-                assert_eq!(forget(root.path()).is_ok(), label != "directory", "{label} at {name}");
+                assert_eq!(forget(&at(&root)).is_ok(), label != "directory", "{label} at {name}");
             }
         }
     }

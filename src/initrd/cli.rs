@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use argh::FromArgs;
 use contract::RUN_DIR;
-use contract::handoff::describe;
 use contract::place::Place;
+use contract::places::PhysicalRoot;
+use contract::report::{Record, describe};
 use contract::request::ignition::IGNITION_JSON;
 
 use crate::launch::{announce_reboot, launch};
@@ -53,7 +54,7 @@ impl Initrd {
     /// Run the command.
     pub fn run(self) -> Result<()> {
         let defaults = Place {
-            sysroot: "/sysroot".into(),
+            sysroot: PhysicalRoot::new("/sysroot"),
             cmdline: "/proc/cmdline".into(),
             run_dir: RUN_DIR.into(),
             root: "/".into(),
@@ -63,7 +64,10 @@ impl Initrd {
             InitrdCommand::Enter(_) => launch(&defaults),
             InitrdCommand::Settle(_) => settle(&SettleOptions::default()),
             InitrdCommand::Emergency(_) => {
-                anyhow::bail!("{}", describe(Path::new(RUN_DIR))?.lines().next().unwrap_or_default())
+                // The unit is started because of a failure, whether its status could be written or not.
+                let status = Record::new(Path::new(RUN_DIR)).read()?;
+                let status = status.context("booting the node image has failed: the journal says why")?;
+                anyhow::bail!("{}", describe(Some(&status)).lines().next().unwrap_or_default())
             }
             InitrdCommand::Reboot(_) => announce_reboot(&defaults),
         }

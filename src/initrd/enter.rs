@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Run the importer in the bootimage's own deployment.
+//! Runs the importer in the bootimage's own deployment.
 //!
 //! libostree, its dependencies and the programs that it calls (bwrap, semodule) are in the deployment anyway; in the
 //! initramfs they would cost more than all the rest (`docs/timing.md`). The deployment is the one that this boot would
@@ -14,12 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use std::{env, fmt, fs};
+use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
-use contract::boot_link::BootLink;
-use contract::place::Place;
-use contract::request::kargs;
+use anyhow::{Context, Result, ensure};
+use contract::place::{Place, boot_link};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::mount;
@@ -35,24 +33,20 @@ const POLL: Duration = Duration::from_millis(20);
 const RESOLVER: [&str; 2] = ["resolv.conf", "hosts"];
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The importer does not end even when it is killed.
-#[derive(Debug)]
-pub struct StillRunning;
-
-impl fmt::Display for StillRunning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the deadline is over, and the importer does not die: it waits for a disk that does not answer")
-    }
+/// How the importer came to its end.
+#[derive(Clone, Copy, Debug)]
+pub enum Ended {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It was killed: the deadline was over.
+    Killed,
+    /// Not at all: it was killed, and is blocked on a disk that does not respond.
+    StillRunning,
 }
 
-impl std::error::Error for StillRunning {}
-
-/// Run `slipstream boot` in the deployment that `ostree=` names, until `deadline` at most.
-pub fn run_in_bootimage(options: &Place, deadline: Instant) -> Result<ExitStatus> {
-    let cmdline =
-        fs::read_to_string(&options.cmdline).with_context(|| format!("reading {}", options.cmdline.display()))?;
-    let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
-    let deployment = options.sysroot.join(BootLink::parse(&karg)?.resolve(&options.sysroot)?);
+/// Runs `slipstream boot` in the deployment that `ostree=` names, until `deadline` at most.
+pub fn run_in_bootimage(options: &Place, deadline: Instant) -> Result<Ended> {
+    let deployment = options.sysroot.at(&boot_link(options)?.resolve(&options.sysroot)?);
     let program = deployment.join(PROGRAM.trim_start_matches('/'));
     ensure!(program.exists(), "the bootimage has no {PROGRAM}: install slipstream in it, not only in its initramfs");
     let root = build_root(options, &deployment).context("entering the bootimage")?;
@@ -61,7 +55,7 @@ pub fn run_in_bootimage(options: &Place, deadline: Instant) -> Result<ExitStatus
     wait(start(options)?, deadline + GRACE)
 }
 
-/// Mount what the importer needs. Returns the directory to change root to.
+/// Mounts what the importer needs. Returns the directory to change root to.
 fn build_root(options: &Place, deployment: &Path) -> Result<PathBuf> {
     unshare(CloneFlags::CLONE_NEWNS).context("creating a mount namespace")?;
     // Otherwise our mounts, and later their end, would show in the real tree.
@@ -76,25 +70,25 @@ fn build_root(options: &Place, deployment: &Path) -> Result<PathBuf> {
     }
     // Not recursive: the mounts that we have just made are below /run.
     mount::bind(Path::new("/run"), &base.join("run"))?;
-    mount::bind(&options.sysroot, &base.join("sysroot"))?;
+    mount::bind(options.sysroot.path(), &base.join("sysroot"))?;
     mount::tmpfs(&base.join("var"), "mode=0755")?;
     fs::create_dir(base.join("var/tmp")).context("creating /var/tmp")?;
     if base.join("tmp").symlink_metadata().is_ok_and(|tmp| tmp.is_dir()) {
         mount::tmpfs(&base.join("tmp"), "mode=1777")?;
     }
-    bring_names(options, &base).context("bringing the initramfs's resolver configuration")?;
+    provide_resolver(options, &base).context("bringing the initramfs's resolver configuration")?;
     let initrd = base.join(INITRD.trim_start_matches('/'));
     fs::create_dir_all(&initrd).with_context(|| format!("creating {INITRD}"))?;
     mount::bind(&options.root, &initrd)?;
     Ok(base)
 }
 
-/// Let names be resolved as in the initramfs, which has the network. The deployment's own files for it are made when the
+/// Has names resolved as in the initramfs, which has the network. The deployment's own files for it are made when the
 /// system runs: they are missing, or lead to where nothing is yet.
 ///
 /// A file that is missing cannot be mounted over, and an overlay would need a kernel module. So `/etc` becomes a tmpfs in
 /// which each entry of the deployment's is what it was.
-fn bring_names(options: &Place, base: &Path) -> Result<()> {
+fn provide_resolver(options: &Place, base: &Path) -> Result<()> {
     let given: Vec<_> = RESOLVER.into_iter().filter(|name| options.root.join("etc").join(name).exists()).collect();
     if given.is_empty() {
         return Ok(());
@@ -151,22 +145,22 @@ fn start(options: &Place) -> Result<Child> {
     command.spawn().with_context(|| format!("starting {PROGRAM}"))
 }
 
-fn wait(mut child: Child, until: Instant) -> Result<ExitStatus> {
+fn wait(mut child: Child, until: Instant) -> Result<Ended> {
     loop {
         if let Some(status) = child.try_wait().context("waiting for the importer")? {
-            return Ok(status);
+            return Ok(Ended::Exited(status));
         }
         if Instant::now() >= until {
             child.kill().context("stopping the importer")?;
-            // A process that waits for a dead disk does not die. The boot goes on without it.
+            // A process that waits for a dead disk cannot be killed. The boot continues without it.
             let gone = Instant::now() + GRACE;
             while child.try_wait().context("waiting for the importer")?.is_none() {
                 if Instant::now() >= gone {
-                    return Err(StillRunning.into());
+                    return Ok(Ended::StillRunning);
                 }
                 sleep(POLL);
             }
-            bail!("the deadline is over");
+            return Ok(Ended::Killed);
         }
         sleep(POLL);
     }

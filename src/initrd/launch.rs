@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The part of a boot that is in the initramfs: run [`boot`](slipstream::boot) in the bootimage's deployment, watch the clock,
-//! and treat a failure as the request says.
+//! The part of a boot that is in the initramfs: it runs `slipstream boot` in the bootimage's deployment, watches the clock,
+//! and treats a failure as the request says.
 //!
-//! Whatever happens to `boot`, a status file is left and the boot goes on, unless the request says otherwise.
+//! Whatever happens to `slipstream boot`, a status file is left and the boot continues, unless the request says otherwise.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,14 +10,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, anyhow};
-use contract::handoff::{Leftover, Outcome, STATUS_FILE, Status, append_leftover, read_status, send_event};
-use contract::place::{Place, how_mounted, read_request};
+use contract::handoff::{Ending, Facts, Leftover, LeftoverKind, Outcome, Status, Until};
+use contract::place::{Place, boot_link, how_mounted, read_request};
+use contract::report::{Record, send_event};
 use contract::request::ignition::Ignition;
 use contract::request::{OnFailure, Request, Settings};
-use contract::tries;
-use contract::tries::{MAX_TRIES, TRIES_FILE};
+use contract::tries::{self, MAX_TRIES, TRIES_FILE};
 
-use crate::enter::{StillRunning, run_in_bootimage};
+use crate::enter::{Ended, run_in_bootimage};
 
 /// A live system has no disk that a deployment could be on (CoreOS's live generator makes this file).
 const LIVE: &str = "/run/ostree-live";
@@ -27,8 +27,11 @@ const EMERGENCY: &str = "emergency";
 const REBOOT: &str = "reboot";
 /// Exit code of `boot` when it has failed, reported it, and left the bootimage as it was.
 const FAILED: i32 = 1;
+/// Why a request has failed whose importer cannot be stopped.
+const STILL_RUNNING: &str =
+    "the deadline is over, and the importer cannot be killed: it is blocked on a disk that does not respond";
 
-/// Run in the initramfs. A failure to boot the node image is reported and is no error here: a unit that fails would be
+/// Runs in the initramfs. A failure to boot the node image is reported and is not an error here: a unit that fails would be
 /// started again by the next target that wants it.
 pub fn launch(options: &Place) -> Result<()> {
     if Path::new(LIVE).exists() {
@@ -36,45 +39,39 @@ pub fn launch(options: &Place) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
-    forget_status(&options.run_dir)?;
+    let record = Record::new(&options.run_dir);
+    if record.exists() {
+        // The unit was started again, in an emergency shell perhaps.
+        log::info!("slipstream has run on this boot, and {} has its account: nothing to do", record.path().display());
+        return Ok(());
+    }
     match attempt(options) {
-        Ok(Disk::Answers) => forget_tries(options),
+        Ok(Disk::Responds) => forget_tries(options),
         Ok(Disk::Hangs) => keep_tries(options),
         Err(failure) => return failure.treat(options),
     }
     Ok(())
 }
 
-/// A status that is there was written by this run: the unit may have been started before, in an emergency shell.
-fn forget_status(run_dir: &Path) -> Result<()> {
-    let path = run_dir.join(STATUS_FILE);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// One that hangs is not touched again: that would stop the boot, which may not need it.
+/// Whether the disk responds. One that hangs is not touched again: that would stop the boot, which may not need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disk {
-    Answers,
+    Responds,
     Hangs,
 }
 
-/// A request that came to nothing.
+/// A request that has failed.
 struct Failure {
     settings: Settings,
     /// Missing if it cannot be understood.
     request: Option<Request>,
-    /// Missing if the importer has said it.
+    /// Missing if the importer has reported it.
     error: Option<Error>,
     disk: Disk,
 }
 
 fn attempt(options: &Place) -> Result<Disk, Box<Failure>> {
-    let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error, disk: Disk::Answers }));
+    let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error, disk: Disk::Responds }));
     let (settings, ignition) = match read_request(options) {
         Ok(read) => read,
         Err(error) => return fail(without_ignition(options), None, Some(error)),
@@ -83,7 +80,7 @@ fn attempt(options: &Place) -> Result<Disk, Box<Failure>> {
         Ok(Some(request)) => request,
         Ok(None) => {
             log::info!("{}: nothing to do", settings.why_no_request());
-            return Ok(Disk::Answers);
+            return Ok(Disk::Responds);
         }
         Err(error) => return fail(settings, None, Some(error)),
     };
@@ -92,42 +89,58 @@ fn attempt(options: &Place) -> Result<Disk, Box<Failure>> {
         this_boot.ensure_unverified()?;
         run_in_bootimage(options, Instant::now() + request.deadline)
     });
-    let error = match result {
-        Ok(status) if status.success() => return Ok(Disk::Answers),
-        Ok(status) if status.code() == Some(FAILED) && options.run_dir.join(STATUS_FILE).exists() => None,
-        Ok(status) => Some(anyhow!("the importer ended with {status}")),
-        Err(error) => Some(error),
+    let record = Record::new(&options.run_dir);
+    let (error, disk) = match result {
+        Ok(Ended::Exited(status)) if status.success() => return Ok(Disk::Responds),
+        // The importer has failed, and said why.
+        Ok(Ended::Exited(status)) if status.code() == Some(FAILED) && record.exists() => (None, Disk::Responds),
+        Ok(Ended::Exited(status)) => (Some(anyhow!("the importer ended with {status}")), Disk::Responds),
+        Ok(Ended::Killed) => (Some(anyhow!("the deadline is over")), Disk::Responds),
+        Ok(Ended::StillRunning) => (Some(anyhow!(STILL_RUNNING)), Disk::Hangs),
+        Err(error) => (Some(error), Disk::Responds),
     };
-    let hangs = error.as_ref().is_some_and(|error| error.is::<StillRunning>());
-    let disk = if hangs { Disk::Hangs } else { Disk::Answers };
-    let error = match error.map(|error| what_it_has_written(&options.run_dir, error)) {
+    // A disk that hangs is not asked: then settling finds out.
+    let is_swapped = |status: &Status| disk == Disk::Hangs || leads_to_node_image(options, status);
+    let error = match error.map(|error| verdict_on_record(&record, is_swapped, error)) {
         Some(None) => return Ok(disk),
         error => error.flatten(),
     };
     Err(Box::new(Failure { settings, request: Some(request), error, disk }))
 }
 
-/// The importer was stopped, by `error`. If it had written its status before, it was cleaning up, and that status counts:
-/// the error is the one in there, or there is none.
-fn what_it_has_written(run_dir: &Path, error: Error) -> Option<Error> {
-    let status = match read_status(run_dir) {
+/// Returns the error of an importer that was stopped, by `error`. If it had written its status before, it was cleaning up, and
+/// that status counts: the error is the one in there, or there is none. A swap is written before it is made, and counts if it
+/// was.
+fn verdict_on_record(record: &Record, is_swapped: impl Fn(&Status) -> bool, error: Error) -> Option<Error> {
+    let status = match record.read() {
         Ok(Some(status)) => status,
         Ok(None) => return Some(error),
         Err(unreadable) => return Some(error.context(format!("{unreadable:#}"))),
     };
-    log::warn!("the importer did not come to its end: {error:#}");
-    let outcome = &status["outcome"];
-    if *outcome == Outcome::Failed.name() {
-        return Some(status["reason"].as_str().map_or(error, |reason| anyhow!("{reason}")));
+    if status.outcome() == Outcome::Swapped && !is_swapped(&status) {
+        if let Err(error) = record.forget() {
+            log::warn!("taking the status back: {error:#}");
+        }
+        return Some(error);
     }
-    // A swap is told when it is settled.
-    if *outcome != Outcome::Swapped.name() {
-        send_event(&status);
+    log::warn!("the importer was interrupted: {error:#}");
+    match status.outcome() {
+        Outcome::Failed => return Some(status.reason().map_or(error, |reason| anyhow!("{reason}"))),
+        // It is reported when it is settled.
+        Outcome::Swapped => {}
+        Outcome::AlreadyBooted | Outcome::Skipped => send_event(&status),
     }
     None
 }
 
-/// What is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
+/// Returns whether the boot link leads to the deployment that a status names.
+fn leads_to_node_image(options: &Place, status: &Status) -> bool {
+    let linked = boot_link(options).and_then(|link| link.resolve(&options.sysroot));
+    let deployment = status.node_image().and_then(|node| node.deployment.as_deref());
+    linked.is_ok_and(|path| deployment == Some(path.to_string().as_str()))
+}
+
+/// Returns what is asked for elsewhere when the Ignition config cannot be used: it may say what to do about a failure.
 fn without_ignition(options: &Place) -> Settings {
     Settings::load(&options.cmdline, &options.root, &Ignition::default()).unwrap_or_else(|error| {
         log::debug!("{error:#}");
@@ -137,15 +150,14 @@ fn without_ignition(options: &Place) -> Settings {
 
 impl Failure {
     fn treat(&self, options: &Place) -> Result<()> {
-        let mut told = Ok(());
         if let Some(error) = &self.error {
             // Said first: that the status cannot be written must not hide it.
             log::error!("error: {error:#}");
-            told = self.tell(options, error);
+            self.report(options, error);
         }
         // A request that cannot be read cannot say what to do about it.
         let policy = self.settings.on_failure().unwrap_or_default();
-        let acted = match (policy, &self.request) {
+        match (policy, &self.request) {
             (OnFailure::Reboot, Some(request)) => match self.next_try(options, request) {
                 Some(words) => mark(options, REBOOT, &words),
                 None => Ok(()),
@@ -159,41 +171,38 @@ impl Failure {
                 self.forget_tries(options);
                 mark(options, EMERGENCY, "")
             }
-        };
-        acted.and(told)
+        }
     }
 
     fn forget_tries(&self, options: &Place) {
         match self.disk {
-            Disk::Answers => forget_tries(options),
+            Disk::Responds => forget_tries(options),
             Disk::Hangs => keep_tries(options),
         }
     }
 
-    /// Report a failure that the importer could not report.
-    fn tell(&self, options: &Place, error: &Error) -> Result<()> {
-        if let Ok(Some(written)) = read_status(&options.run_dir) {
+    /// Reports a failure that the importer could not report.
+    fn report(&self, options: &Place, error: &Error) {
+        let record = Record::new(&options.run_dir);
+        if let Ok(Some(written)) = record.read() {
             send_event(&written);
-            return Ok(());
+            return;
         }
-        let status = Status {
-            reason: Some(format!("{error:#}")),
-            settings: self.settings.clone(),
-            tries: match self.disk {
-                Disk::Answers => tries::told(&options.sysroot),
-                Disk::Hangs => Vec::new(),
-            },
-            ..Status::new(Outcome::Failed)
+        let tries = match self.disk {
+            Disk::Responds => tries::reported(&options.sysroot),
+            Disk::Hangs => Vec::new(),
         };
-        send_event(&status.to_json());
-        status.write(&options.run_dir)
+        let facts = Facts { request: self.settings.requested(), tries, ..Facts::default() };
+        let status = Status::new(facts, Ending::Failed(format!("{error:#}")));
+        send_event(&status);
+        record.write_or_warn(&status);
     }
 
-    /// What to say about the reboot, if there is to be one. It must never come to a loop: what cannot be written down is
-    /// not tried again.
+    /// Returns what to log about the reboot, if there is to be one. It must never cause a reboot loop: what cannot be written
+    /// down is not tried again.
     fn next_try(&self, options: &Place, request: &Request) -> Option<String> {
         if self.disk == Disk::Hangs {
-            log::warn!("not trying again: a disk does not answer, and it may be the one to write this down on");
+            log::warn!("not trying again: a disk does not respond, and the try may have to be written to it");
             keep_tries(options);
             return None;
         }
@@ -211,36 +220,41 @@ impl Failure {
         if let Some(error) = &self.error {
             return format!("{error:#}");
         }
-        let reason =
-            read_status(&options.run_dir).map(|status| status.and_then(|s| Some(s["reason"].as_str()?.to_owned())));
-        reason
-            .unwrap_or_else(|error| Some(format!("{error:#}")))
-            .unwrap_or_else(|| "the reason is not known".to_owned())
+        match Record::new(&options.run_dir).read() {
+            Ok(status) => status.as_ref().and_then(Status::reason).unwrap_or("the reason is not known").to_owned(),
+            Err(error) => format!("{error:#}"),
+        }
     }
 }
 
-/// Have one of the units behind us act.
+/// Has one of the later units act.
 fn mark(options: &Place, name: &str, text: &str) -> Result<()> {
     let path = options.run_dir.join(name);
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-/// The boot goes on: earlier tries are history.
+/// Forgets earlier tries: the boot continues.
 fn forget_tries(options: &Place) {
     let Err(error) = tries::forget(&options.sysroot) else { return };
     log::warn!("removing the account of earlier tries: {error:#}");
     keep_tries(options);
 }
 
-/// What earlier tries have written may still be there.
+/// Names in the status what earlier tries have written, since it may still be there.
 fn keep_tries(options: &Place) {
-    let leftover = Leftover { kind: "file", path: format!("/sysroot/{TRIES_FILE}"), until: "next-request" };
-    if let Err(error) = append_leftover(&options.run_dir, &leftover) {
+    let path = format!("/sysroot/{TRIES_FILE}");
+    let leftover = Leftover { kind: LeftoverKind::File, path, until: Until::NextRequest };
+    let record = Record::new(&options.run_dir);
+    let named = record.read().and_then(|status| match status {
+        Some(status) => record.write(&status.with_leftover(leftover)),
+        None => Ok(()),
+    });
+    if let Err(error) = named {
         log::warn!("naming it in the status: {error:#}");
     }
 }
 
-/// Say what the reboot is for, before `slipstream-reboot.service` does it.
+/// Logs the reason for the reboot, before `slipstream-reboot.service` does it.
 pub fn announce_reboot(options: &Place) -> Result<()> {
     let path = options.run_dir.join(REBOOT);
     let words = match fs::read_to_string(&path) {
@@ -254,27 +268,34 @@ pub fn announce_reboot(options: &Place) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use contract::handoff::Way;
+    use contract::report::STATUS_FILE;
+
     use super::*;
 
     #[test]
     fn a_status_that_was_written_counts() {
-        for (label, written, expected) in [
-            ("none", None, Some("the deadline is over")),
-            ("swapped", Some((Outcome::Swapped, None)), None),
-            ("skipped", Some((Outcome::Skipped, Some("a policy"))), None),
-            ("failed", Some((Outcome::Failed, Some("no such host"))), Some("no such host")),
+        for (label, written, is_swapped, expected) in [
+            ("none", None, false, Some("the deadline is over")),
+            ("swapped", Some(Ending::Swapped(Way::BootLink)), true, None),
+            ("not yet swapped", Some(Ending::Swapped(Way::BootLink)), false, Some("the deadline is over")),
+            ("skipped", Some(Ending::Skipped("a policy".to_owned())), false, None),
+            ("failed", Some(Ending::Failed("no such host".to_owned())), false, Some("no such host")),
         ] {
             let run = tempfile::tempdir().unwrap();
-            if let Some((outcome, reason)) = written {
-                let status = Status { reason: reason.map(str::to_owned), ..Status::new(outcome) };
-                status.write(run.path()).unwrap();
+            let record = Record::new(run.path());
+            if let Some(ending) = &written {
+                record.write(&Status::new(Facts::default(), ending.clone())).unwrap();
             }
-            let error = what_it_has_written(run.path(), anyhow!("the deadline is over"));
+            let there = written.is_some() && label != "not yet swapped";
+            let error = verdict_on_record(&record, |_| is_swapped, anyhow!("the deadline is over"));
+            assert_eq!(record.exists(), there, "{label}");
             assert_eq!(error.map(|error| error.to_string()).as_deref(), expected, "{label}");
         }
         let run = tempfile::tempdir().unwrap();
         fs::write(run.path().join(STATUS_FILE), "{").unwrap();
-        let error = what_it_has_written(run.path(), anyhow!("the deadline is over")).unwrap();
+        let error = verdict_on_record(&Record::new(run.path()), |_| true, anyhow!("the deadline is over"));
+        let error = error.unwrap();
         assert!(format!("{error:#}").ends_with("the deadline is over"), "{error:#}");
     }
 }

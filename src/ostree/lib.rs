@@ -7,10 +7,12 @@
 mod malloc;
 mod raw;
 mod repository;
+mod selinux_log;
 mod sepolicy;
 mod sysroot;
 
 pub use malloc::give_back_large_blocks;
 pub use repository::{Repo, RepoLock};
+pub use selinux_log::log_selinux_messages;
 pub use sepolicy::SePolicy;
 pub use sysroot::{Deployment, Sysroot};

@@ -2,12 +2,13 @@
 //! The sysroot and its deployments.
 
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr::null_mut;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use contract::names::Digest;
+use contract::places::DeploymentPath;
 use ostree_sys as sys;
 use repo::lock::{LOCK_TIME, wait_for_lock};
 
@@ -28,12 +29,10 @@ pub struct Sysroot {
 #[derive(Debug)]
 pub struct Deployment {
     deployment: Object<sys::OstreeDeployment>,
-    /// Its stateroot.
-    pub stateroot: String,
     /// Its commit.
     pub commit: Digest,
-    /// Its path, relative to the physical root.
-    pub path: PathBuf,
+    /// Where it is.
+    pub path: DeploymentPath,
     /// `container-image-reference` of its origin.
     pub image: Option<String>,
     /// The options of its boot loader entry.
@@ -99,9 +98,8 @@ impl Sysroot {
         let pointer = deployment.as_ptr();
         // SAFETY: live objects; the getters return strings that the deployment keeps, copied here, or (the path) a
         // string that is ours.
-        let (stateroot, commit, path) = unsafe {
+        let (commit, path) = unsafe {
             (
-                copied(sys::ostree_deployment_get_osname(pointer)),
                 copied(sys::ostree_deployment_get_csum(pointer)),
                 owned(sys::ostree_sysroot_get_deployment_dirpath(self.sysroot.as_ptr(), pointer)),
             )
@@ -125,9 +123,8 @@ impl Sysroot {
         };
         Ok(Deployment {
             deployment,
-            stateroot: stateroot.context("deployment has no stateroot")?,
             commit: Digest::from_hex(&commit.context("deployment has no commit")?)?,
-            path: path.context("deployment has no path")?.into(),
+            path: DeploymentPath::parse(Path::new(&path.context("deployment has no path")?))?,
             image,
             options: options.unwrap_or_default(),
         })
@@ -198,7 +195,7 @@ impl Sysroot {
     /// others stay as the next choices; `merge` is the one that its `/etc` may be from. Nothing is cleaned up, so that the
     /// boot link that runs stays.
     pub fn make_default(&self, deployment: &Deployment, merge: &Deployment) -> Result<()> {
-        let stateroot = c_string(&deployment.stateroot)?;
+        let stateroot = c_string(deployment.path.stateroot())?;
         let flags = sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_NO_CLEAN
             | sys::OSTREE_SYSROOT_SIMPLE_WRITE_DEPLOYMENT_FLAGS_RETAIN;
         checked(|error| {

@@ -4,21 +4,27 @@
 //! get, and a disk on which nothing has booted yet.
 
 use std::fs;
-use std::path::PathBuf;
+use std::ops::ControlFlow::{Break, Continue};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use contract::VERSION;
 use contract::boot_link::BootLink;
-use contract::handoff::request_json;
-use contract::request::ignition::Ignition;
-use contract::request::mco;
-use contract::request::mco::Decision;
-use contract::request::{McoReboot, Request, Settings, kargs};
+use contract::files::RootFiles;
+use contract::handoff::Facts;
+use contract::places::PhysicalRoot;
+use contract::request::ignition::{Ignition, IgnitionFiles};
+use contract::request::mco::{self, Decision};
+use contract::request::{Request, Settings, kargs};
 use serde_json::{Value, json};
 
-use crate::boot_partition::entries;
-use crate::deploy::carried_kargs;
+use crate::boot::{Sight, agree, is_forced};
+use crate::boot_partition::entries::entries;
+use crate::machine::running_kernel;
+use crate::stop::Stop;
+use crate::way;
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -26,7 +32,7 @@ pub struct CheckOptions {
     /// The Ignition config.
     pub ignition: PathBuf,
     /// The physical root.
-    pub sysroot: PathBuf,
+    pub sysroot: PhysicalRoot,
     /// The kernel command line; without it that of the default boot loader entry, after Ignition has changed it.
     pub cmdline: Option<PathBuf>,
     /// The root below which keyfiles are looked for; without it the deployment that this command line boots.
@@ -40,29 +46,35 @@ pub enum Verdict {
     Saved,
     /// The MCO would reboot.
     Reboot,
-    /// There is no MachineConfig: who knows what will follow.
+    /// The boot would leave the image alone, for another reason.
+    Skipped,
+    /// The disk boots the node image already.
+    AlreadyBooted,
+    /// There is no MachineConfig, so that what follows the boot is not known.
     Unknown,
-    /// No image is asked for.
+    /// No image is requested.
     NotRequested,
 }
 
 impl Verdict {
-    /// The word in JSON.
+    /// Returns the word in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Saved => "saved",
             Self::Reboot => "reboot",
+            Self::Skipped => "skipped",
+            Self::AlreadyBooted => "already-booted",
             Self::Unknown => "unknown",
             Self::NotRequested => "not-requested",
         }
     }
 
-    /// The exit code of `check`. 1 is for failures.
+    /// Returns the exit code of `check`. 1 is for failures.
     pub fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Saved => 0,
-            Self::Reboot => 2,
-            Self::Unknown | Self::NotRequested => 3,
+            Self::Reboot | Self::Skipped => 2,
+            Self::AlreadyBooted | Self::Unknown | Self::NotRequested => 3,
         })
     }
 }
@@ -72,77 +84,97 @@ impl Verdict {
 pub struct CheckReport {
     settings: Settings,
     request: Option<Request>,
+    /// Why the boot would leave the image alone.
+    stop: Option<Stop>,
     decision: Option<Decision>,
 }
 
-/// Ask what a boot would do.
+/// Asks what a boot would do.
 pub fn check(options: &CheckOptions) -> Result<CheckReport> {
-    // A boot may be without one. Who checks one has named it, and may have mistyped.
+    // A boot may be without one. A user who checks one has named it, and may have mistyped.
     ensure!(options.ignition.exists(), "there is no Ignition config {}", options.ignition.display());
     let ignition = Ignition::load(&options.ignition)?;
-    let entry = entries::default_options(&options.sysroot)?;
-    let first_boot = ignition.kargs(kargs::split(&entry).map(str::to_owned).collect());
+    let default = entries(&options.sysroot)?.into_iter().next().context("there is no boot loader entry")?;
     let cmdline = match &options.cmdline {
         Some(path) => fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
-        None => first_boot.join(" "),
+        // As Ignition leaves it, which reboots if it has to change it.
+        None => ignition.kargs(kargs::split(&default.options).map(str::to_owned).collect()).join(" "),
     };
     let root = match &options.root {
         Some(root) => root.clone(),
         None => {
             let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
-            options.sysroot.join(BootLink::parse(&karg)?.resolve(&options.sysroot)?)
+            options.sysroot.at(&BootLink::parse(&karg)?.resolve(&options.sysroot)?)
         }
     };
     let settings = Settings::read(&cmdline, &root, &ignition)?;
-    let request = settings.request(&ignition)?;
-    let decision = request.as_ref().and_then(|request| {
-        let machine = request.machine.as_ref()?;
-        let entry = carried_kargs(&first_boot.join(" "));
-        // Of a disk that has not booted: rhcos-fips does what the MachineConfig says, and reboots, before we start.
-        let fips = mco::Node::is_fips(&cmdline) || (options.cmdline.is_none() && machine.fips);
-        let image = request.image.as_str();
-        Some(mco::decide(machine, &mco::Node { image, entry: &entry, cmdline: &cmdline, fips, force: false }))
-    });
-    Ok(CheckReport { settings, request, decision })
+    let Some(request) = settings.request(&ignition)? else {
+        return Ok(CheckReport { settings, request: None, stop: None, decision: None });
+    };
+    // Of a disk that has not booted: rhcos-fips does what the MachineConfig says, and reboots, before slipstream starts.
+    let wants_fips = request.machine.as_ref().is_some_and(|machine| machine.fips);
+    let sight = Sight {
+        root: &options.sysroot,
+        cmdline: &cmdline,
+        kernel: running_kernel(),
+        fips: mco::Node::is_fips(&cmdline) || (options.cmdline.is_none() && wants_fips),
+        // A disk that has not booted has no /run.
+        force: is_forced(Path::new("/nonexistent"), &ignition),
+        files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(&root))),
+        way: way::chosen(),
+        mount: None,
+    };
+    let (stop, decision) = match agree(&request, &sight, &mut Facts::default())? {
+        Continue(agreed) => (None, agreed.decision),
+        Break(Stop::Mco(decision)) => (Some(Stop::Mco(decision.clone())), Some(decision)),
+        Break(stop) => (Some(stop), None),
+    };
+    Ok(CheckReport { settings, request: Some(request), stop, decision })
 }
 
 impl CheckReport {
-    /// The answer in a word.
+    /// Returns the answer in a word.
     pub fn verdict(&self) -> Verdict {
-        match (&self.request, &self.decision) {
-            (None, _) => Verdict::NotRequested,
-            (_, None) => Verdict::Unknown,
-            (_, Some(decision)) if decision.reboot => Verdict::Reboot,
-            _ => Verdict::Saved,
+        match (&self.request, &self.stop, &self.decision) {
+            (None, ..) => Verdict::NotRequested,
+            (_, Some(Stop::AlreadyBooted), _) => Verdict::AlreadyBooted,
+            (_, _, Some(decision)) if decision.reboot => Verdict::Reboot,
+            (_, Some(_), _) => Verdict::Skipped,
+            (_, None, Some(_)) => Verdict::Saved,
+            (_, None, None) => Verdict::Unknown,
         }
     }
 
-    /// Whether a boot would take the image from its source.
+    /// Returns whether a boot would take the image from its source.
     fn pulls(&self) -> bool {
-        let Some(request) = &self.request else { return false };
-        self.verdict() != Verdict::Reboot || request.mco_reboot == McoReboot::Pull
+        self.request.is_some() && self.stop.is_none()
     }
 
     fn machine(&self) -> Option<&str> {
         Some(self.request.as_ref()?.machine.as_ref()?.name.as_str())
     }
 
-    fn reasons(&self) -> &[String] {
-        self.decision.as_ref().map_or(&[], |decision| decision.reasons.as_slice())
+    /// Returns why the reboot would not be saved.
+    fn reasons(&self) -> Vec<String> {
+        match (&self.stop, &self.decision) {
+            (Some(Stop::Mco(decision)), _) | (None, Some(decision)) => decision.reasons.clone(),
+            (Some(stop), _) => vec![stop.to_string()],
+            (None, None) => Vec::new(),
+        }
     }
 
-    /// Each argument that would wait for the next boot, and why it can.
+    /// Returns each argument that would wait for the next boot, and why it can.
     fn deferred(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let added = self.decision.iter().flat_map(|decision| &decision.kargs_to_add);
         added.map(|karg| (karg.as_str(), mco::why_harmless(karg).unwrap_or("the running kernel has it")))
     }
 
-    /// For programs.
+    /// Returns the answer for programs.
     pub fn json(&self) -> Result<String> {
         let deferred: Vec<Value> = self.deferred().map(|(karg, why)| json!({"karg": karg, "why": why})).collect();
         let value = json!({
             "slipstream": VERSION,
-            "request": request_json(&self.settings),
+            "request": self.settings.requested(),
             "image": self.request.as_ref().map(|request| request.image.as_str()),
             "machine_config": self.machine(),
             "verdict": self.verdict().name(),
@@ -153,7 +185,7 @@ impl CheckReport {
         Ok(serde_json::to_string_pretty(&value).context("writing the answer as JSON")? + "\n")
     }
 
-    /// For people.
+    /// Returns the answer for people.
     pub fn words(&self) -> String {
         let mut lines = vec!["request:".to_owned()];
         for (key, setting) in self.settings.iter() {
@@ -166,6 +198,8 @@ impl CheckReport {
         lines.push(match self.verdict() {
             Verdict::Saved => "decision: the reboot would be saved".to_owned(),
             Verdict::Reboot => "decision: the MCO would reboot the node all the same".to_owned(),
+            Verdict::Skipped => "decision: the boot would leave the image alone".to_owned(),
+            Verdict::AlreadyBooted => "decision: nothing to do: the disk boots the node image".to_owned(),
             Verdict::Unknown => "decision: not known: there is no MachineConfig".to_owned(),
             Verdict::NotRequested => format!("decision: nothing to do: {}", self.settings.why_no_request()),
         });

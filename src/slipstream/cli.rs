@@ -1,29 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Commands and their options.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use argh::FromArgs;
 use contract::RUN_DIR;
-use contract::files::RootFiles;
-use contract::handoff::describe;
-use contract::names::ImageReference;
-use contract::names::SourceSpec;
+use contract::names::{ImageReference, SourceSpec};
 use contract::place::Place;
+use contract::places::PhysicalRoot;
+use contract::report::{Record, describe};
 use contract::request::ignition::IGNITION_JSON;
 use contract::request::parse_time_span;
-use ostree::{Repo, give_back_large_blocks};
-use source::Surroundings;
-use source::containers::HostConfig;
-use source::http::Limits;
+use ostree::{give_back_large_blocks, log_selinux_messages};
 
 use crate::boot;
 use crate::check::{CheckOptions, check};
-use crate::import::{Plan, Purpose, Session, collect_layers, import, plan};
+use crate::pull::{PullOptions, pull};
 
 /// Boot a CoreOS bootimage straight into the node image.
 #[derive(FromArgs, Debug)]
@@ -125,6 +120,7 @@ impl Slipstream {
     /// Run the command.
     pub fn run(self) -> Result<ExitCode> {
         give_back_large_blocks();
+        log_selinux_messages();
         match self.command {
             Command::Boot(command) => boot::boot(&command.options())?,
             Command::Pull(command) => command.run()?,
@@ -138,7 +134,7 @@ impl Slipstream {
 impl BootCommand {
     fn options(self) -> Place {
         Place {
-            sysroot: self.sysroot,
+            sysroot: PhysicalRoot::new(self.sysroot),
             cmdline: self.cmdline,
             run_dir: self.run_dir,
             root: self.root,
@@ -156,28 +152,14 @@ fn time_span(text: &str) -> Result<Duration, String> {
 
 impl PullCommand {
     fn run(self) -> Result<()> {
-        let reference = ImageReference::parse(&self.image)?;
-        let deadline = Instant::now() + self.deadline;
-        let config = HostConfig::new(Arc::new(RootFiles::new(&self.root)));
-        let around = Surroundings {
-            image: &reference,
-            run_dir: &self.run_dir,
-            config: &config,
-            limits: Limits::default(),
-            deadline,
-        };
-        let source = source::open(&SourceSpec::parse(&self.source)?, &around)?;
-        let image = source::verify(source, reference.digest())?;
-        let repo = Repo::open(&self.repo)?;
-        let session = Session::open(&repo, &self.repo, Purpose::Pull, deadline)?;
-        let commit = match plan(&session, &image, &reference)? {
-            Plan::AlreadyPresent(commit) => commit,
-            Plan::Ready(plan) => import(&session, &image, &reference, &plan, deadline)?.commit,
-        };
-        // The image is there, whatever is odd about another one.
-        if let Err(error) = collect_layers(&session) {
-            log::warn!("cleaning up: {error:#}");
-        }
+        let commit = pull(&PullOptions {
+            source: SourceSpec::parse(&self.source)?,
+            image: ImageReference::parse(&self.image)?,
+            repo: self.repo,
+            run_dir: self.run_dir,
+            root: self.root,
+            deadline: self.deadline,
+        })?;
         println!("{}", commit.hex());
         Ok(())
     }
@@ -187,7 +169,7 @@ impl CheckCommand {
     fn run(self) -> Result<ExitCode> {
         let report = check(&CheckOptions {
             ignition: self.ignition,
-            sysroot: self.sysroot,
+            sysroot: PhysicalRoot::new(self.sysroot),
             cmdline: self.cmdline,
             root: self.root,
         })?;
@@ -198,13 +180,8 @@ impl CheckCommand {
 
 impl StatusCommand {
     fn run(self) -> Result<()> {
-        print!("{}", if self.json { read_text(&self.run_dir)? } else { describe(&self.run_dir)? });
+        let record = Record::new(&self.run_dir);
+        print!("{}", if self.json { record.text()? } else { describe(record.read()?.as_ref()) });
         Ok(())
     }
-}
-
-fn read_text(run_dir: &Path) -> Result<String> {
-    use anyhow::Context;
-    let path = run_dir.join(contract::handoff::STATUS_FILE);
-    std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }

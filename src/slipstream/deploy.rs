@@ -10,107 +10,92 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use contract::failpoint;
-use contract::names::ImageReference;
-use contract::prepare_root;
-use contract::prepare_root::PrepareRoot;
+use contract::names::{Digest, ImageReference};
+use contract::places::{DeploymentPath, PhysicalRoot};
+use contract::prepare_root::{self, PrepareRoot};
 use contract::request::kargs;
 use ostree::{Deployment, Sysroot};
 
 use crate::boot_partition::loader_link::{SecondName, foreign_entries, keep_entries};
-use crate::import::Imported;
 use crate::label_disk::{Labeller, labelled_or_warn};
 use crate::listing::list;
+use crate::origin::origin;
 
-/// What rpm-ostree and the MCO write before the pullspec: from a registry, by the policy of containers-policy.json(5).
-const ORIGIN_SCHEME: &str = "ostree-unverified-registry:";
 /// Beside the run directory: there is a staged deployment (libostree's `otcore.h`).
 const STAGED: &str = "ostree/staged-deployment";
 
-/// The node image's deployment, default of the boot loader.
+/// The node image's deployment, which is the default of the boot loader.
 #[derive(Debug)]
 pub struct Deployed {
-    /// Its path, relative to the physical root.
-    pub path: PathBuf,
+    /// Where it is.
+    pub path: DeploymentPath,
     /// Whether local changes of the bootimage's `/etc` were merged into its own.
     pub etc_merged: bool,
 }
 
-/// The text that a deployment of `image` has as its origin.
-pub fn origin(image: &ImageReference) -> String {
-    format!("{ORIGIN_SCHEME}{image}")
+/// What is to be deployed.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The merge commit.
+    pub commit: Digest,
+    /// The image that it is of.
+    pub image: &'a ImageReference,
+    /// The kernel arguments of its boot loader entry.
+    pub kargs: &'a [String],
 }
 
-/// The origin of a deployment, read from its file without libostree. `deployment` is relative to the physical root.
-pub fn origin_of(physical_root: &Path, deployment: &Path) -> Result<Option<String>> {
-    let mut name = deployment.as_os_str().to_owned();
-    name.push(".origin");
-    let path = physical_root.join(name);
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let value = text.lines().find_map(|line| line.strip_prefix("container-image-reference="));
-    Ok(value.map(|value| value.trim().to_owned()))
-}
-
-/// Whether a deployment is one of `image`. Scheme and transport do not matter, as for the MCO.
-pub fn is_of_image(deployment: &Deployment, image: &ImageReference) -> bool {
-    let Some(origin) = &deployment.image else { return false };
-    origin.strip_suffix(image.as_str()).is_some_and(|scheme| scheme.ends_with(':') || scheme.ends_with("://"))
-}
-
-/// Deploy an imported image next to `bootimage`, which stays as the second choice, with the kernel arguments `kargs`.
-/// `physical_root` is where both are, and `this_boot` how the initramfs that runs will mount it.
+/// Deploys an imported image next to `bootimage`, which stays as the second choice. `this_boot` is how the initramfs that
+/// runs will mount it.
 pub fn deploy(
     sysroot: &Sysroot,
-    physical_root: &Path,
+    root: &PhysicalRoot,
     bootimage: &Deployment,
-    imported: &Imported,
-    image: &ImageReference,
-    kargs: &[String],
+    wanted: &Wanted<'_>,
     this_boot: &PrepareRoot,
 ) -> Result<Deployed> {
-    // An /etc that nobody has changed is not merged: the new one is then the node image's own to the last byte, and
-    // what libostree does for a merge under SELinux (semodule in a container) is not needed.
-    let etc = physical_root.join(&bootimage.path);
-    let merge = if is_pristine(&etc.join("etc"), &etc.join("usr/etc")).context("comparing /etc with /usr/etc")? {
-        None
-    } else {
+    // A pristine /etc is not merged: the new one is then the node image's own to the last byte, and what libostree does for
+    // a merge under SELinux (semodule in a container) is not needed.
+    let old = root.at(&bootimage.path);
+    let pristine = is_pristine(&old.join("etc"), &old.join("usr/etc")).context("comparing /etc with /usr/etc")?;
+    if !pristine {
         log::debug!("/etc of the bootimage has local changes: merging them");
-        Some(bootimage)
-    };
+    }
+    let merge_deployment = (!pristine).then_some(bootimage);
     let deployment = sysroot
-        .deploy(&bootimage.stateroot, &imported.commit, &origin(image), kargs, merge)
+        .deploy(bootimage.path.stateroot(), &wanted.commit, &origin(wanted.image), wanted.kargs, merge_deployment)
         .context("deploying the node image")?;
-    let labeller = Labeller::new(&physical_root.join(&deployment.path));
+    let new = root.at(&deployment.path);
+    let labeller = Labeller::new(&new);
     let labelled = labeller.etc().context("deploying the node image")?;
     log::debug!("labelled {labelled} files in /etc");
     // What takes long comes before the point of no return. That writes it to the disk, too.
-    labelled_or_warn("ostree", labeller.ostree(physical_root));
+    labelled_or_warn("ostree", labeller.ostree(root));
     failpoint::reached("deployment");
-    prepare_root::ensure_mountable(&physical_root.join(&deployment.path), this_boot, kargs)
-        .context("deploying the node image")?;
-    let entries = foreign_entries(physical_root)?;
+    prepare_root::ensure_mountable(&new, this_boot, wanted.kargs).context("deploying the node image")?;
+    let entries = foreign_entries(root)?;
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.
-    let second_name = SecondName::new(physical_root);
+    let second_name = SecondName::new(root);
     sysroot.make_default(&deployment, bootimage).context("deploying the node image")?;
     drop(second_name);
     failpoint::reached("default");
-    labelled_or_warn("boot", labeller.boot(physical_root));
-    if let Err(error) = keep_entries(physical_root, &entries) {
+    labelled_or_warn("boot", labeller.boot(root));
+    if let Err(error) = keep_entries(root, &entries) {
         log::warn!("keeping the boot loader entries of others: {error:#}");
     }
-    Ok(Deployed { path: deployment.path, etc_merged: merge.is_some() })
+    Ok(Deployed { path: deployment.path, etc_merged: !pristine })
 }
 
 /// Remove the deployments that no boot loader entry names, and their kernels: a run that was cut has left them, and their
 /// kernels may take the room of the new one. It is libostree's own cleanup, without its prune; where there is nothing of
 /// the kind it is not asked for.
-pub fn remove_unfinished(sysroot: &Sysroot, physical_root: &Path, run_dir: &Path) -> Result<()> {
+pub fn remove_unfinished(sysroot: &Sysroot, root: &PhysicalRoot, run_dir: &Path) -> Result<()> {
     // One that is staged is in no entry until the shutdown, and a libostree that is not booted does not know of it.
     if run_dir.with_file_name(STAGED).exists() {
         return Ok(());
     }
-    let known: Vec<PathBuf> = sysroot.deployments()?.into_iter().map(|deployment| deployment.path).collect();
-    let unfinished = deployment_directories(physical_root)?.into_iter().find(|path| !known.contains(path));
+    let known: Vec<_> = sysroot.deployments()?.iter().map(|deployment| root.at(&deployment.path)).collect();
+    let unfinished = deployment_directories(root)?.into_iter().find(|path| !known.contains(path));
     match unfinished {
         Some(path) => {
             log::info!("removing {}, which is in no boot loader entry", path.display());
@@ -120,13 +105,13 @@ pub fn remove_unfinished(sysroot: &Sysroot, physical_root: &Path, run_dir: &Path
     }
 }
 
-/// All deployments that are checked out, relative to the physical root.
-fn deployment_directories(physical_root: &Path) -> Result<Vec<PathBuf>> {
+/// Returns the paths of all deployments that are checked out.
+fn deployment_directories(root: &PhysicalRoot) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for stateroot in directories(&physical_root.join("ostree/deploy"))? {
+    for stateroot in directories(&root.ostree().join("deploy"))? {
         found.extend(directories(&stateroot.join("deploy"))?);
     }
-    Ok(found.iter().filter_map(|path| path.strip_prefix(physical_root).ok()).map(Path::to_owned).collect())
+    Ok(found)
 }
 
 fn directories(path: &Path) -> Result<Vec<PathBuf>> {

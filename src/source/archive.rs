@@ -13,7 +13,7 @@ use contract::names::Digest;
 use image::stream::{Kind, Skip, TarReader};
 use rustix::fs::{Mode, OFlags, open};
 
-use crate::Source;
+use crate::blobs::Source;
 use crate::layout::{MARKER, check_marker};
 
 /// Most blobs in an archive: the layers of several images.

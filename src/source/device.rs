@@ -40,6 +40,11 @@ fn wait(device: &Device, deadline: Instant) -> Result<()> {
 pub struct MountPoint(PathBuf);
 
 impl MountPoint {
+    /// Returns where the file system is mounted.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The absolute path `path` of the mounted file system. A symbolic link that leads out of it is an error.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf> {
         let wanted = self.0.join(path.strip_prefix("/").unwrap_or(path));

@@ -11,7 +11,7 @@ use contract::names::Digest;
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use serde_json::Value;
 
-use crate::Source;
+use crate::blobs::Source;
 
 /// The marker file of a layout, and the only version there is.
 pub(super) const MARKER: &str = "oci-layout";

@@ -4,16 +4,16 @@
 use anyhow::{Context, Result, anyhow};
 use contract::names::Url;
 
-use crate::Surroundings;
 use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Tls, Want};
 use crate::layout::{MARKER, check_marker};
+use crate::surroundings::{Surroundings, tls_for};
 
 /// The source that a layout at a URL is. Nothing is sent yet.
 pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Fetcher> {
     let Surroundings { config, limits, deadline, .. } = *around;
     let server = Server {
         url: url.clone(),
-        tls: super::tls_for(config, url.authority())?,
+        tls: tls_for(config, url.authority())?,
         client: Client::new(limits, config.proxy()?, deadline),
     };
     Ok(Fetcher::new(Box::new(server), limits, deadline))

@@ -95,7 +95,11 @@ struct Timing {
 /// compare the importer with the reference importer; exit code 1 if they differ
 #[derive(FromArgs)]
 #[argh(subcommand, name = "differential")]
-struct Differential {}
+struct Differential {
+    /// only cases with this in their names
+    #[argh(positional)]
+    cases: Option<String>,
+}
 
 /// boot a copy of the disk with its console on this terminal
 #[derive(FromArgs)]
@@ -129,7 +133,7 @@ fn run(options: Options) -> Result<bool> {
         Subcommand::Test(Test { list: true, .. }) => suite::list().map(|()| true),
         Subcommand::Bench(bench) => bench::run(options.log_dir, &bench).map(|()| true),
         Subcommand::PowerCutsWorker(worker) => powercut::work(&worker).map(|()| true),
-        Subcommand::Differential(_) => differential::run(&lab()?),
+        Subcommand::Differential(differential) => differential::run(&lab()?, differential.cases.as_deref()),
         Subcommand::KolaImage(image) => kola_image(&lab()?, &image).map(|()| true),
         Subcommand::Images(_) => list_images(&images::Images::build(&lab()?, keep)?).map(|()| true),
         Subcommand::Test(test) => suite::run(&images::Images::build(&lab()?, keep)?, &test.filters),

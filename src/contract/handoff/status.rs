@@ -1,352 +1,203 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `status.json`: the hand-off to the real root, and the account for people. Its schema is `docs/status.schema.json`.
-
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::time::Duration;
+//! The document, and the ways to get one: from facts and an ending, from its text, from another one.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
-use crate::handoff::metrics::{METRICS_FILE, metrics};
-use crate::handoff::send_event;
-use crate::log_lines::shorten;
-use crate::names::Digest;
-use crate::request::Settings;
-use crate::request::mco::Decision;
 
-/// Name of the status file in the run directory.
-pub const STATUS_FILE: &str = "status.json";
-/// Version of the schema. A field more does not change it; a field less, or another meaning, does.
+use super::{
+    Bootimage, Ending, Endpoint, Foreseen, Kernels, Leftover, NodeImage, Outcome, Reboot, Requested, Stage, Try, Way,
+    shorten,
+};
+
+/// Version of the schema. A further field does not change it; a field less, another value or another meaning does.
 const SCHEMA_VERSION: u64 = 1;
 
-/// A try on an earlier boot, which has ended with a reboot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Try {
-    /// What was asked for.
-    pub request: Digest,
-    /// Why it failed.
-    pub reason: String,
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// This boot runs the node image because of us.
-    Swapped,
-    /// The node image was booted before we came.
-    AlreadyBooted,
-    /// A policy said no.
-    Skipped,
-    /// We failed; the bootimage boots.
-    Failed,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Swapped, Self::AlreadyBooted, Self::Skipped, Self::Failed];
-
-    /// The word in the status file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Swapped => "swapped",
-            Self::AlreadyBooted => "already-booted",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
-    }
-}
-
-/// The deployment that was to boot.
-#[derive(Clone, Debug, Default)]
-pub struct BootimageReport {
-    /// Path of the deployment, relative to the physical root.
-    pub deployment: String,
-    /// Its commit.
-    pub commit: String,
-    /// Its version, from its os-release.
-    pub version: Option<String>,
-    /// The running kernel.
-    pub kernel: String,
-}
-
-/// The node image as far as we got with it.
-#[derive(Clone, Debug, Default)]
-pub struct NodeImageReport {
-    /// The pullspec.
-    pub image: String,
-    /// Digest of the manifest for this machine.
-    pub manifest_digest: Option<String>,
-    /// The merge commit.
-    pub commit: Option<String>,
-    /// The version that the image claims.
-    pub version: Option<String>,
-    /// The kernel in it.
-    pub kernel: Option<String>,
-    /// Path of the deployment, relative to the physical root.
-    pub deployment: Option<String>,
-    /// Whether local changes of the bootimage's `/etc` were merged into its own.
-    pub etc_merged: Option<bool>,
-}
-
-/// Something of ours that is still there.
-#[derive(Clone, Debug)]
-pub struct Leftover {
-    /// `mount`, `file` or `link`.
-    pub kind: &'static str,
-    /// Where it is.
-    pub path: String,
-    /// Until when: `reboot`, `ostree-cleanup` or `next-request`.
-    pub until: &'static str,
-}
-
-/// The account of one run.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why, when it is not `swapped`.
-    pub reason: Option<String>,
-    /// What was asked for, and where each key came from.
-    pub settings: Settings,
+/// Holds what is known of a run, however it ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The request, as it was written.
+    pub request: Requested,
     /// The deployment that was to boot.
-    pub bootimage: Option<BootimageReport>,
+    pub bootimage: Option<Bootimage>,
     /// The node image.
-    pub node_image: Option<NodeImageReport>,
-    /// Each stage: name, time, bytes if it moved any.
-    pub stages: Vec<(&'static str, Duration, Option<u64>)>,
-    /// Each source that was tried, its endpoints after it, and why it did not do.
-    pub endpoints: Vec<(String, Option<String>)>,
-    /// Whether OpenShift's MCO would reboot all the same; `None` without a MachineConfig, or when we did not ask.
-    pub decision: Option<Decision>,
-    /// What was tried on the boots before this one, each ended by `on-failure=reboot`.
+    pub node_image: Option<NodeImage>,
+    /// The stages that were finished, in order.
+    pub stages: Vec<Stage>,
+    /// The sources that were tried, in order, each before its endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// The reboot that OpenShift's MCO would do, or not.
+    pub foreseen: Foreseen,
+    /// The tries on the boots before this one, each ended by `on-failure=reboot`.
     pub tries: Vec<Try>,
-    /// What remains of us.
+    /// Everything that remains of us.
     pub leftovers: Vec<Leftover>,
 }
 
+/// Describes a boot: the document in the status file.
+///
+/// It is made as a whole, so that what follows from its facts (`kernel`, `reboot`) cannot contradict them, and a change is a
+/// new document. A field of it that is not known is passed over, and not kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    version: u64,
+    slipstream: String,
+    outcome: Outcome,
+    way: Option<Way>,
+    reason: Option<String>,
+    request: Requested,
+    bootimage: Option<Bootimage>,
+    node_image: Option<NodeImage>,
+    kernel: Kernels,
+    stages: Vec<Stage>,
+    endpoints: Vec<Endpoint>,
+    reboot: Reboot,
+    tries: Vec<Try>,
+    leftovers: Vec<Leftover>,
+}
+
+/// Finds the version, whatever else the document has.
+#[derive(Deserialize)]
+struct Versioned {
+    #[serde(default)]
+    version: u64,
+}
+
 impl Status {
-    /// An empty account.
-    pub fn new(outcome: Outcome) -> Self {
+    /// Describes a run with these facts that ended like this.
+    pub fn new(facts: Facts, ending: Ending) -> Self {
+        let (outcome, way, reason) = ending.into_fields();
+        let short = |text: String| shorten(&text).into_owned();
+        let reason = reason.map(short);
+        let deployed = facts.node_image.as_ref().is_some_and(|node| node.deployment.is_some());
+        let endpoint = |Endpoint { source, error }| Endpoint { source, error: error.map(short) };
         Self {
+            version: SCHEMA_VERSION,
+            slipstream: VERSION.to_owned(),
             outcome,
-            reason: None,
-            settings: Settings::default(),
-            bootimage: None,
-            node_image: None,
-            stages: Vec::new(),
-            endpoints: Vec::new(),
-            decision: None,
-            tries: Vec::new(),
-            leftovers: Vec::new(),
+            way,
+            kernel: Kernels::of(outcome, facts.bootimage.as_ref(), facts.node_image.as_ref()),
+            reboot: Reboot::of(outcome, reason.as_deref(), deployed, facts.foreseen),
+            reason,
+            request: facts.request,
+            bootimage: facts.bootimage,
+            node_image: facts.node_image,
+            stages: facts.stages,
+            endpoints: facts.endpoints.into_iter().map(endpoint).collect(),
+            tries: facts.tries,
+            leftovers: facts.leftovers,
         }
     }
 
-    /// One line for the console.
-    pub fn summary(&self) -> String {
-        summary(&self.to_json())
+    /// Reads a document. One of another version is an error, whatever is in it.
+    pub fn parse(text: &str) -> Result<Self> {
+        // As bytes, like the JSON of Ignition and images: serde_json has another copy of itself for texts.
+        let bytes = text.as_bytes();
+        let Versioned { version } = serde_json::from_slice(bytes).context("parsing it")?;
+        ensure!(version == SCHEMA_VERSION, "it has version {version}, not {SCHEMA_VERSION}");
+        serde_json::from_slice(bytes).context("parsing it")
     }
 
-    /// The account as it is written.
-    pub fn to_json(&self) -> Value {
-        let reason = self.reason.as_deref().map(shorten);
-        let stages: Vec<Value> = self
-            .stages
-            .iter()
-            .map(|(name, time, bytes)| json!({"name": name, "seconds": round(time.as_secs_f64()), "bytes": bytes}))
-            .collect();
-        let endpoints: Vec<Value> = self
-            .endpoints
-            .iter()
-            .map(|(source, error)| json!({"source": source, "error": error.as_deref().map(shorten)}))
-            .collect();
-        let tries: Vec<Value> = self.tries.iter().map(|earlier| json!({"reason": earlier.reason})).collect();
-        let leftovers: Vec<Value> = self.leftovers.iter().map(Leftover::to_json).collect();
-        json!({
-            "version": SCHEMA_VERSION,
-            "slipstream": VERSION,
-            "outcome": self.outcome.name(),
-            "reason": reason,
-            "request": request_json(&self.settings),
-            "bootimage": self.bootimage.as_ref().map(BootimageReport::to_json),
-            "node_image": self.node_image.as_ref().map(NodeImageReport::to_json),
-            "kernel": self.kernel(),
-            "stages": stages,
-            "endpoints": endpoints,
-            "reboot": self.reboot(),
-            "tries": tries,
-            "leftovers": leftovers,
-        })
+    /// Returns the text of the document.
+    pub fn to_text(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self).context("writing the status as JSON")? + "\n")
     }
 
-    fn kernel(&self) -> Value {
-        let running = self.bootimage.as_ref().map(|bootimage| bootimage.kernel.as_str());
-        let own = self.node_image.as_ref().and_then(|node| node.kernel.as_deref());
-        let differs = self.outcome == Outcome::Swapped && own.is_some() && own != running;
-        json!({"running": running, "own": own, "differs": differs})
+    /// Returns the account of a swap whose root is settled: what was done for that, and what it leaves.
+    #[must_use]
+    pub fn settled(mut self, stage: Stage, leftovers: Vec<Leftover>) -> Self {
+        self.stages.push(stage);
+        self.leftovers.extend(leftovers);
+        self
     }
 
-    fn reboot(&self) -> Value {
-        let none = Decision::default();
-        let (mco, decision) = match &self.decision {
-            None => ("unknown", &none),
-            Some(decision) if decision.reboot => ("reboots", decision),
-            Some(decision) => ("nothing-to-do", decision),
+    /// Returns the account of a swap that could not be settled. The root may be another one than was wanted.
+    #[must_use]
+    pub fn settling_failed(self, reason: &str) -> Self {
+        let facts = Facts {
+            request: self.request,
+            bootimage: self.bootimage,
+            node_image: self.node_image,
+            stages: self.stages,
+            endpoints: self.endpoints,
+            foreseen: self.reboot.into_foreseen(self.reason.as_deref()),
+            tries: self.tries,
+            leftovers: self.leftovers,
         };
-        // A policy that follows from the reasons would only repeat them.
-        let own = self.reason.iter().filter(|_| self.outcome != Outcome::Skipped || decision.reasons.is_empty());
-        let reasons: Vec<_> = own.chain(&decision.reasons).map(|reason| shorten(reason)).collect();
-        // Without a deployment there is no entry that they could be in.
-        let deferred = if self.outcome == Outcome::Swapped { decision.kargs_to_add.as_slice() } else { &[] };
-        json!({
-            "avoided": self.outcome == Outcome::Swapped && !decision.reboot,
-            "reasons": reasons,
-            "mco": mco,
-            "deferred_kargs": deferred,
-        })
+        let failed = Self::new(facts, Ending::Failed(format!("settling the root: {reason}")));
+        Self { slipstream: self.slipstream, ..failed }
     }
 
-    /// Write the status file, whole or not at all.
-    pub fn write(&self, run_dir: &Path) -> Result<()> {
-        write_json(run_dir, &self.to_json())
+    /// Returns the account with something more that remains.
+    #[must_use]
+    pub fn with_leftover(mut self, leftover: Leftover) -> Self {
+        self.leftovers.push(leftover);
+        self
     }
-}
 
-/// Every key that was set, and where.
-pub fn request_json(settings: &Settings) -> Value {
-    let request: Map<String, Value> = settings
-        .iter()
-        .map(|(key, setting)| {
-            let value = match (key.repeatable(), setting.values.first()) {
-                (false, Some(value)) => json!(value),
-                _ => json!(setting.values),
-            };
-            (key.name().to_owned(), json!({"value": value, "from": setting.from}))
-        })
-        .collect();
-    request.into()
-}
-
-/// An account in one line.
-pub(super) fn summary(status: &Value) -> String {
-    let outcome = status["outcome"].as_str().unwrap_or_default();
-    if outcome == Outcome::Swapped.name() {
-        let stages = status["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let seconds = |stage: &Value| stage["seconds"].as_f64().unwrap_or_default();
-        let total: f64 = stages.iter().map(seconds).sum();
-        let image = status["node_image"]["image"].as_str().unwrap_or_default();
-        let reboot = if status["reboot"]["avoided"] == true { "without a reboot" } else { "but the MCO will reboot" };
-        let each = stages.iter().map(|s| format!("{} {:.1}", s["name"].as_str().unwrap_or_default(), seconds(s)));
-        let each = each.collect::<Vec<_>>().join(", ");
-        return format!("this boot runs {image}, {reboot}, after {total:.1} s of work ({each})");
+    /// Returns the version of the program that wrote it.
+    pub fn slipstream(&self) -> &str {
+        &self.slipstream
     }
-    match status["reason"].as_str() {
-        Some(reason) => format!("{outcome}: {reason}"),
-        None => outcome.to_owned(),
+
+    /// Returns how the run ended.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
     }
-}
 
-impl BootimageReport {
-    fn to_json(&self) -> Value {
-        json!({
-            "deployment": self.deployment, "commit": self.commit, "version": self.version, "kernel": self.kernel,
-        })
+    /// Returns how the node image became the root, if it did.
+    pub fn way(&self) -> Option<Way> {
+        self.way
     }
-}
 
-impl NodeImageReport {
-    fn to_json(&self) -> Value {
-        json!({
-            "image": self.image, "manifest_digest": self.manifest_digest, "commit": self.commit,
-            "version": self.version, "kernel": self.kernel, "deployment": self.deployment,
-            "etc_merged": self.etc_merged,
-        })
+    /// Returns why the outcome is not `swapped`.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
-}
 
-impl Leftover {
-    fn to_json(&self) -> Value {
-        json!({"kind": self.kind, "path": self.path, "until": self.until})
+    /// Returns what was asked for.
+    pub fn request(&self) -> &Requested {
+        &self.request
     }
-}
 
-fn round(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
-}
+    /// Returns the deployment that was to boot, if it is known.
+    pub fn bootimage(&self) -> Option<&Bootimage> {
+        self.bootimage.as_ref()
+    }
 
-/// Add to the account of a swap what was done after ostree-prepare-root, and tell the journal.
-pub fn append_settled(run_dir: &Path, time: Duration, bytes: Option<u64>, leftovers: &[Leftover]) -> Result<()> {
-    let mut status = read_status(run_dir)?.context("the status file is gone")?;
-    let stage = json!({"name": "settle", "seconds": round(time.as_secs_f64()), "bytes": bytes});
-    status["stages"].as_array_mut().context("status has no stages")?.push(stage);
-    let list = status["leftovers"].as_array_mut().context("status has no leftovers")?;
-    list.extend(leftovers.iter().map(Leftover::to_json));
-    write_json(run_dir, &status)?;
-    send_event(&status);
-    log::info!("{}", summary(&status));
-    Ok(())
-}
+    /// Returns the node image, as far as the run got with it.
+    pub fn node_image(&self) -> Option<&NodeImage> {
+        self.node_image.as_ref()
+    }
 
-/// Add something that remains to the account, if there is one.
-pub fn append_leftover(run_dir: &Path, leftover: &Leftover) -> Result<()> {
-    let Some(mut status) = read_status(run_dir)? else { return Ok(()) };
-    status["leftovers"].as_array_mut().context("status has no leftovers")?.push(leftover.to_json());
-    write_json(run_dir, &status)
-}
+    /// Returns which kernels there are, and whether they differ.
+    pub fn kernel(&self) -> &Kernels {
+        &self.kernel
+    }
 
-/// Say in the account of a swap that it could not be settled. The root may be another than we wanted.
-pub fn append_failure(run_dir: &Path, reason: &str) -> Result<()> {
-    let mut status = read_status(run_dir)?.context("the status file is gone")?;
-    status["outcome"] = json!(Outcome::Failed.name());
-    status["reason"] = json!(format!("settling the root: {reason}"));
-    status["kernel"]["differs"] = json!(false);
-    status["reboot"]["avoided"] = json!(false);
-    status["reboot"]["reasons"] = json!([status["reason"]]);
-    write_json(run_dir, &status)?;
-    send_event(&status);
-    Ok(())
-}
+    /// Returns the stages that were finished, in order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
 
-/// Replace the status file, and the metrics made of it.
-fn write_json(run_dir: &Path, status: &Value) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(status).context("writing the status as JSON")?;
-    text.push('\n');
-    replace(run_dir, STATUS_FILE, &text)?;
-    replace(run_dir, METRICS_FILE, &metrics(status))
-}
+    /// Returns the sources that were tried, in order.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
 
-/// Write a file of the run directory, whole or not at all.
-pub fn replace(run_dir: &Path, name: &str, text: &str) -> Result<()> {
-    let path = run_dir.join(name);
-    let temporary = run_dir.join(format!(".{name}.new"));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&temporary)
-        .with_context(|| format!("creating {}", temporary.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("writing {}", temporary.display()))?;
-    fs::rename(&temporary, &path).with_context(|| format!("renaming to {}", path.display()))
-}
+    /// Returns whether the reboot was avoided.
+    pub fn reboot(&self) -> &Reboot {
+        &self.reboot
+    }
 
-/// Read the status file; `None` if there is none.
-pub fn read_status(run_dir: &Path) -> Result<Option<Value>> {
-    let path = run_dir.join(STATUS_FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    };
-    let value: Value = serde_json::from_str(&text).with_context(|| format!("parsing {}", path.display()))?;
-    let version = value.get("version").and_then(Value::as_u64).unwrap_or_default();
-    ensure!(version == SCHEMA_VERSION, "{} has version {version}, not {SCHEMA_VERSION}", path.display());
-    Ok(Some(value))
+    /// Returns what was tried on earlier boots, the first one first.
+    pub fn tries(&self) -> &[Try] {
+        &self.tries
+    }
+
+    /// Returns what of ours is still there.
+    pub fn leftovers(&self) -> &[Leftover] {
+        &self.leftovers
+    }
 }

@@ -3,7 +3,8 @@
 
 use anyhow::{Result, bail};
 
-use crate::request::KARG_PREFIX;
+/// Prefix of the kernel arguments that make a request.
+pub const KARG_PREFIX: &str = "slipstream.";
 
 /// The arguments, each as it was written, quotes included.
 pub fn split(cmdline: &str) -> impl Iterator<Item = &str> {

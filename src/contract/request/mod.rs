@@ -22,16 +22,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 pub use choices::{KernelPolicy, McoReboot, OnFailure, parse_time_span};
+pub use kargs::KARG_PREFIX;
 pub use keys::{KEYS, Key};
 pub use skew::{MIN_BOOTIMAGE, SkewPolicy};
 
 use self::ignition::Ignition;
 use self::mco::MachineConfig;
-use crate::names::SourceSpec;
-use crate::names::{Digest, ImageReference};
+use crate::handoff::{Requested, RequestedKey, Values};
+use crate::names::{Digest, ImageReference, SourceSpec};
 
-/// Prefix of our kernel arguments.
-pub const KARG_PREFIX: &str = "slipstream.";
 /// The keyfiles, from the weakest to the strongest, relative to the root that is searched.
 const KEYFILES: [&str; 2] = ["usr/lib/slipstream.conf", "etc/slipstream.conf"];
 /// The keyfile that an Ignition config may carry.
@@ -96,6 +95,18 @@ impl Settings {
     /// Every key that is set.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Setting)> {
         self.0.iter().map(|(key, setting)| (*key, setting))
+    }
+
+    /// Returns every key that is set as the status reports it.
+    pub fn requested(&self) -> Requested {
+        let reported = |setting: &Setting, key: Key| match setting.values.first() {
+            Some(value) if !key.repeatable() => Values::One(value.clone()),
+            _ => Values::Many(setting.values.clone()),
+        };
+        let keys = self.iter().map(|(key, setting)| {
+            (key.name().to_owned(), RequestedKey { value: reported(setting, key), from: setting.from.clone() })
+        });
+        keys.collect()
     }
 
     fn one(&self, key: Key) -> Option<&str> {

@@ -41,6 +41,15 @@ impl SkewPolicy {
         }
     }
 
+    /// Refuses a bootimage that may not be swapped for any node image: known before there is one.
+    pub fn allows_bootimage(self, bootimage: Option<&str>) -> Result<(), String> {
+        match self {
+            Self::Any => Ok(()),
+            Self::AtLeast(_) => self.allows(bootimage, None, None),
+            Self::Minor | Self::Major => known("bootimage", bootimage).map(drop),
+        }
+    }
+
     /// Whether a bootimage may be swapped for a node image; if not, why. Versions as the images tell them; `oldest` is
     /// the node image's label [`MIN_BOOTIMAGE`], which counts whatever the policy is.
     pub fn allows(self, bootimage: Option<&str>, node: Option<&str>, oldest: Option<&str>) -> Result<(), String> {

@@ -19,6 +19,8 @@ pub enum Document {
     Manifest(Manifest),
     /// An index: the manifest of the wanted architecture is behind this descriptor.
     Index(Descriptor),
+    /// An index without the wanted architecture; says so, and which ones it has.
+    OtherArchitectures(String),
 }
 
 /// Parse a manifest or an index whose bytes have this digest; of an index, choose `architecture` (Go's name).
@@ -35,12 +37,12 @@ pub fn parse_document(bytes: &[u8], digest: Digest, architecture: &str) -> Resul
     if is_index {
         // Both could be read either way by different tools.
         ensure!(document.get("layers").is_none(), "{digest} has manifests as well as layers");
-        return choose(&document, architecture).map(Document::Index).with_context(parsing);
+        return choose(&document, architecture).with_context(parsing);
     }
     Manifest::read(document, digest).map(Document::Manifest).with_context(parsing)
 }
 
-fn choose(index: &Value, architecture: &str) -> Result<Descriptor> {
+fn choose(index: &Value, architecture: &str) -> Result<Document> {
     let manifests = index.get("manifests").and_then(Value::as_array).context("index has no manifests")?;
     let platform = |manifest: &Value, field: &str| -> Option<String> {
         Some(manifest.get("platform")?.get(field)?.as_str()?.to_owned())
@@ -51,11 +53,12 @@ fn choose(index: &Value, architecture: &str) -> Result<Descriptor> {
         if arch.as_deref() == Some(architecture) && platform(manifest, "os").as_deref() == Some("linux") {
             let descriptor = Descriptor::read(manifest).context("reading index.manifests")?;
             ensure!(descriptor.size <= MAX_JSON_SIZE, "manifest {} is over the size limit", descriptor.digest);
-            return Ok(descriptor);
+            return Ok(Document::Index(descriptor));
         }
         found.extend(arch);
     }
-    bail!("index has no manifest for linux/{architecture}, only for: {}", found.join(", "))
+    let found = found.join(", ");
+    Ok(Document::OtherArchitectures(format!("index has no manifest for linux/{architecture}, only for: {found}")))
 }
 
 #[cfg(test)]
@@ -77,8 +80,11 @@ mod tests {
             panic!("not an index")
         };
         assert_eq!((found.digest.to_string(), found.size), (hex('b'), 6));
-        let error = parse_document(bytes.as_bytes(), Digest::of(b""), "arm64").unwrap_err();
-        assert!(format!("{error:#}").ends_with("no manifest for linux/arm64, only for: s390x, amd64"), "{error:#}");
+        let Document::OtherArchitectures(reason) = parse_document(bytes.as_bytes(), Digest::of(b""), "arm64").unwrap()
+        else {
+            panic!("a manifest for arm64")
+        };
+        assert_eq!(reason, "index has no manifest for linux/arm64, only for: s390x, amd64");
     }
 
     #[test]

@@ -1,35 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The boot loader entries, read from their files: for a look at a disk that is not to be changed, without libostree.
 
-use std::path::Path;
+use std::cmp::Reverse;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use contract::files::{Files, RootFiles};
+use contract::places::PhysicalRoot;
 
 /// Where they are. `/boot/loader` is a symbolic link.
 const ENTRIES: &str = "/boot/loader/entries";
 
-/// How the names of libostree's own entries begin. Others may have no options: they start another system.
-pub(crate) const OWN_ENTRIES: &str = "ostree-";
+/// Start of the names of libostree's entries. Those of other programs may have no options: they start another system.
+pub(crate) const LIBOSTREE_ENTRIES: &str = "ostree-";
 
-/// The options of the entry that boots by default: the one with the highest version, as libostree writes them.
-pub fn default_options(physical_root: &Path) -> Result<String> {
-    let root = RootFiles::new(physical_root);
-    let mut best: Option<(u64, String)> = None;
-    for name in root.list(ENTRIES)?.iter().filter(|name| name.starts_with(OWN_ENTRIES) && name.ends_with(".conf")) {
+/// A boot loader entry of libostree's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The kernel arguments.
+    pub options: String,
+    version: u64,
+}
+
+/// Reads libostree's entries, the default first: the one with the highest version. That there is none is an error.
+pub fn entries(root: &PhysicalRoot) -> Result<Vec<Entry>> {
+    let files = RootFiles::new(root.path());
+    let mut found = Vec::new();
+    for name in
+        files.list(ENTRIES)?.iter().filter(|name| name.starts_with(LIBOSTREE_ENTRIES) && name.ends_with(".conf"))
+    {
         let path = format!("{ENTRIES}/{name}");
-        let bytes = root.read(&path)?.with_context(|| format!("{path} is gone"))?;
+        let bytes = files.read(&path)?.with_context(|| format!("{path} is gone"))?;
         let text = String::from_utf8(bytes).with_context(|| format!("reading {path}"))?;
-        let options = value(&text, "options").with_context(|| format!("{path} has no options"))?;
+        let options = value(&text, "options").with_context(|| format!("{path} has no options"))?.to_owned();
         let version = value(&text, "version").and_then(|version| version.parse().ok()).unwrap_or(0);
-        if best.as_ref().is_none_or(|(highest, _)| *highest < version) {
-            best = Some((version, options.to_owned()));
-        }
+        found.push(Entry { options, version });
     }
-    let (_, options) = best.with_context(|| {
-        format!("{} has no boot loader entry in {ENTRIES}: mount its boot partition there", physical_root.display())
-    })?;
-    Ok(options)
+    ensure!(!found.is_empty(), "{root} has no boot loader entry in {ENTRIES}: mount its boot partition there");
+    // Of equal versions the first by name stays the first.
+    found.sort_by_key(|entry| Reverse(entry.version));
+    Ok(found)
 }
 
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
@@ -44,12 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_version_is_the_default() {
+    fn the_highest_version_comes_first() {
         let directory = tempfile::tempdir().unwrap();
-        let error = default_options(directory.path()).unwrap_err().to_string();
+        let root = PhysicalRoot::new(directory.path());
+        let error = entries(&root).unwrap_err().to_string();
         assert!(error.ends_with("has no boot loader entry in /boot/loader/entries: mount its boot partition there"));
-        let entries = directory.path().join("boot/loader.1/entries");
-        std::fs::create_dir_all(&entries).unwrap();
+        let loader = directory.path().join("boot/loader.1/entries");
+        std::fs::create_dir_all(&loader).unwrap();
         std::os::unix::fs::symlink("loader.1", directory.path().join("boot/loader")).unwrap();
         for (name, text) in [
             ("ostree-9.conf", "title x\nversion 9\noptions nine\n"),
@@ -57,8 +67,9 @@ mod tests {
             ("windows.conf", "title another system\nversion 99\nefi /EFI/other.efi\n"),
             ("old.conf.bak", "version 11\noptions eleven\n"),
         ] {
-            std::fs::write(entries.join(name), text).unwrap();
+            std::fs::write(loader.join(name), text).unwrap();
         }
-        assert_eq!(default_options(directory.path()).unwrap(), "ten ostree=/x");
+        let options: Vec<_> = entries(&root).unwrap().into_iter().map(|entry| entry.options).collect();
+        assert_eq!(options, ["ten ostree=/x", "nine"]);
     }
 }

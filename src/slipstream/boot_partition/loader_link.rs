@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What libostree leaves open when it writes boot loader entries: those of others, and the moment of the change.
+//! The link to the boot loader entries, and two gaps that libostree leaves when it replaces them: the entries of other
+//! programs, and the moment of the change.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use contract::places::PhysicalRoot;
 
-use crate::boot_partition::entries::OWN_ENTRIES;
+use crate::boot_partition::entries::LIBOSTREE_ENTRIES;
 use crate::listing::list;
 
-/// The link that boot loaders follow to the entries; libostree changes them all at once by renaming another one over it.
-const LOADER: &str = "boot/loader";
+/// Name of the link on the boot partition that boot loaders follow to the entries, `loader -> loader.N`. libostree changes
+/// them all at once by renaming another one over it.
+pub(crate) const NAME: &str = "loader";
+/// Start of the name of a directory that it leads to; the version of the entries follows.
+const DIRECTORY: &str = "loader.";
 /// The entries, in the directory that it leads to.
 const ENTRIES: &str = "entries";
 /// In the directory that it leads to, for as long as that takes: if the power goes meanwhile, libostree removes it with
@@ -28,10 +33,10 @@ const SECOND_NAME: &str = ".slipstream-loader";
 pub struct SecondName(Option<PathBuf>);
 
 impl SecondName {
-    /// Give the link a second name, if there is one and its file system can.
-    pub fn new(physical_root: &Path) -> Self {
-        Self::link(&physical_root.join(LOADER)).unwrap_or_else(|error| {
-            log::debug!("giving {LOADER} a second name: {error:#}");
+    /// Gives the link a second name, if there is one and its file system can.
+    pub fn new(root: &PhysicalRoot) -> Self {
+        Self::link(&link(root)).unwrap_or_else(|error| {
+            log::debug!("giving the link to the boot loader entries a second name: {error:#}");
             Self(None)
         })
     }
@@ -62,19 +67,20 @@ impl Drop for SecondName {
     }
 }
 
-/// The boot loader entries that libostree has not made, by their present names: it makes a new directory with its own ones
-/// only.
-pub fn foreign_entries(physical_root: &Path) -> Result<Vec<PathBuf>> {
-    let Some(directory) = present_directory(&physical_root.join(LOADER))? else { return Ok(Vec::new()) };
+/// Returns the boot loader entries that libostree has not made, by their present names: it makes a new directory with its
+/// own ones only.
+pub fn foreign_entries(root: &PhysicalRoot) -> Result<Vec<PathBuf>> {
+    let Some(directory) = present_directory(&link(root))? else { return Ok(Vec::new()) };
     let is_foreign = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(OWN_ENTRIES.as_bytes()))
+        path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(LIBOSTREE_ENTRIES.as_bytes()))
     };
     Ok(list(&directory.join(ENTRIES), |kind| !kind.is_dir())?.into_iter().filter(is_foreign).collect())
 }
 
-/// Put back what is missing of them: the same files, by another name, until libostree removes the old directory.
-pub fn keep_entries(physical_root: &Path, entries: &[PathBuf]) -> Result<()> {
-    let directory = physical_root.join(LOADER).join(ENTRIES);
+/// Puts back the foreign entries that are missing: the same files, by another name, until libostree removes the old
+/// directory.
+pub fn keep_entries(root: &PhysicalRoot, entries: &[PathBuf]) -> Result<()> {
+    let directory = link(root).join(ENTRIES);
     for entry in entries {
         let Some(name) = entry.file_name() else { continue };
         let path = directory.join(name);
@@ -92,7 +98,23 @@ pub fn keep_entries(physical_root: &Path, entries: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// What the link leads to now: after libostree's change it leads elsewhere. `None`: there is no such link.
+/// Returns whether a name on the boot partition is that of a directory with entries.
+pub(crate) fn is_directory(name: &str) -> bool {
+    name.starts_with(DIRECTORY)
+}
+
+/// Returns the version of the entries that are in use; `None` if the link does not lead to entries of libostree's.
+pub(crate) fn version(root: &PhysicalRoot) -> Result<Option<u32>> {
+    let link = link(root);
+    let target = fs::read_link(&link).with_context(|| format!("reading {}", link.display()))?;
+    Ok(target.to_str().and_then(|target| target.strip_prefix(DIRECTORY)?.parse().ok()))
+}
+
+fn link(root: &PhysicalRoot) -> PathBuf {
+    root.boot().join(NAME)
+}
+
+/// Returns the directory that the link leads to now: after libostree's change it leads elsewhere. `None`: there is no link.
 fn present_directory(loader: &Path) -> Result<Option<PathBuf>> {
     match fs::read_link(loader) {
         Ok(target) => Ok(Some(loader.with_file_name(target))),
@@ -112,12 +134,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let boot = root.path().join("boot");
         fs::create_dir_all(boot.join("loader.0")).unwrap();
-        drop(SecondName::new(root.path()));
+        drop(SecondName::new(&PhysicalRoot::new(root.path())));
         symlink("loader.0", boot.join("loader")).unwrap();
         let second = boot.join("loader.0").join(SECOND_NAME);
         // What a run that was cut has left is no obstacle.
         symlink("loader.7", &second).unwrap();
-        let name = SecondName::new(root.path());
+        let name = SecondName::new(&PhysicalRoot::new(root.path()));
         symlink("loader.1", boot.join("loader.tmp")).unwrap();
         fs::rename(boot.join("loader.tmp"), boot.join("loader")).unwrap();
         assert_eq!(fs::read_link(&second).unwrap(), Path::new("loader.0"));
@@ -126,7 +148,7 @@ mod tests {
         assert_eq!(fs::read_link(boot.join("loader")).unwrap(), Path::new("loader.1"));
         // libostree may have removed the directory meanwhile.
         fs::create_dir(boot.join("loader.1")).unwrap();
-        let name = SecondName::new(root.path());
+        let name = SecondName::new(&PhysicalRoot::new(root.path()));
         fs::remove_dir_all(boot.join("loader.1")).unwrap();
         drop(name);
     }

@@ -1,31 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The boot partition: boot loader entries, the link that leads to them, and the mount.
+//! The boot partition: its boot loader entries, the link that leads to them, the kernels on it, their labels, and its
+//! mount. Nothing else in slipstream knows what is below `/boot`.
 
 pub mod entries;
-pub mod loader_link;
+pub(crate) mod kernels;
+pub(crate) mod labels;
+pub(crate) mod loader_link;
+pub(crate) mod room;
 
-use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use contract::names::Device;
+use contract::places::PhysicalRoot;
+use rustix::mount::{MountFlags, mount_remount};
 use source::{MountPoint, mount_device};
 
 /// The boot partition, as CoreOS labels it.
 const BOOT_DEVICE: &str = "LABEL=boot";
+/// Options of the mount, in the words of mount(8) and as the kernel's flags.
+const OPTIONS: &str = "ro,nosuid,nodev,noexec";
+const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Has the boot partition at `/boot` of the physical root, where libostree looks for the boot loader entries.
+/// Has the boot partition at `/boot` of the physical root, where libostree looks for the boot loader entries. Its mount is
+/// gone when this is dropped.
 #[derive(Debug)]
-pub struct BootPartition(#[allow(dead_code, reason = "it is there to be dropped")] Option<MountPoint>);
+pub struct BootPartition(Option<MountPoint>);
 
 impl BootPartition {
-    /// Mount it, unless the boot loader entries are there.
-    pub fn ensure(root: &Path, deadline: Instant) -> Result<Self> {
-        let boot = root.join("boot");
-        if boot.join("loader").symlink_metadata().is_ok() {
+    /// Mounts it read-only, unless the boot loader entries are there without that.
+    pub fn mount(root: &PhysicalRoot, deadline: Instant) -> Result<Self> {
+        let boot = root.boot();
+        if boot.join(loader_link::NAME).symlink_metadata().is_ok() {
             return Ok(Self(None));
         }
-        let device = Device::parse(BOOT_DEVICE)?;
-        Ok(Self(Some(mount_device(&device, &boot, "rw,nosuid,nodev,noexec", deadline)?)))
+        Ok(Self(Some(mount_device(&Device::parse(BOOT_DEVICE)?, &boot, OPTIONS, deadline)?)))
+    }
+
+    /// Takes the boot partition as it is, mounted or not.
+    pub fn as_it_is() -> Self {
+        Self(None)
+    }
+
+    /// Makes writable what [`Self::mount`] has mounted. It stays so until the mount is gone.
+    pub fn make_writable(&self) -> Result<()> {
+        let Some(mount) = &self.0 else { return Ok(()) };
+        mount_remount(mount.path(), FLAGS, c"").context("remounting the boot partition")
     }
 }

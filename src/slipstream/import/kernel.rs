@@ -2,49 +2,30 @@
 //! The kernels in a commit, and whether the one that runs is among them: known before most of the image is read.
 
 use std::fmt;
-use std::path::Path;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use contract::names::Digest;
 use image::oci::Layer;
 use image::stream::{Entry, Kind};
-use repo::config::RepoConfig;
 use repo::store::Store;
-use repo::tree::Dir;
 
+use crate::boot_partition::kernels::{KERNEL, MODULES, files};
 use crate::import::layers::job::{Finished, Job};
 use crate::import::layers::path::normalize;
 use crate::import::plan::ImportPlan;
 use crate::import::progress::Progress;
 
-/// What libostree finds beside the modules and copies to the boot partition: the kernel, what belongs to it (as
-/// `ostree-sysroot-deploy.c` has it), and all that is in the directory of device trees.
-const KERNEL: &str = "vmlinuz";
-const WITH_KERNEL: [&str; 3] = ["initramfs.img", ".vmlinuz.hmac", "devicetree"];
-const DEVICE_TREES: &str = "dtb";
-/// Where each kernel has a directory.
-const MODULES: [&str; 3] = ["usr", "lib", "modules"];
 /// Most kernels of a layer that are remembered, for the reason. An image has one or two.
 const MAX_FOUND: usize = 8;
 
-/// A kernel: a directory of `/usr/lib/modules` that holds a `vmlinuz`.
+/// Says that the image does not have the required kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kernel {
-    /// Its version, as `uname -r` says it.
-    pub version: String,
-    /// What goes to the boot partition: content objects.
-    pub files: Vec<Digest>,
-    /// Size of these, in bytes.
-    pub bytes: u64,
-}
-
-/// The image does not have the kernel that it was to have.
-#[derive(Debug)]
 pub struct OtherKernel {
-    /// The kernel that it was to have.
+    /// The required kernel.
     pub wanted: String,
-    /// Those that it has.
+    /// The kernels that it has.
     pub found: Vec<String>,
 }
 
@@ -55,58 +36,7 @@ impl fmt::Display for OtherKernel {
     }
 }
 
-impl std::error::Error for OtherKernel {}
-
-/// The kernels in a commit of the repository at `repo_path`.
-pub fn kernels(repo_path: &Path, commit: &Digest) -> Result<Vec<Kernel>> {
-    let store = Store::open_to_read(repo_path, RepoConfig::read(repo_path)?.mode)?;
-    let found = files(&store, commit)?.with_context(|| format!("commit {} has no /usr/lib/modules", commit.hex()))?;
-    let kernel = |(version, files): BootFiles| {
-        let mut bytes = 0;
-        for file in &files {
-            bytes += store.load_header(file)?.1;
-        }
-        Ok(Kernel { version, files, bytes })
-    };
-    found.into_iter().map(kernel).collect()
-}
-
-/// A kernel's version and its files for the boot partition.
-type BootFiles = (String, Vec<Digest>);
-
-/// Version and boot files of each kernel in a commit, of which only the metadata has to be there. `None`: there is no
-/// `/usr/lib/modules`.
-fn files(store: &Store, commit: &Digest) -> Result<Option<Vec<BootFiles>>> {
-    let mut root = Dir::of_commit(store, commit)?;
-    let mut dir = &mut root;
-    for name in MODULES {
-        let Some(node) = dir.dirs.get_mut(name) else { return Ok(None) };
-        dir = node.load(store)?;
-    }
-    let mut found = Vec::new();
-    for (version, node) in &mut dir.dirs {
-        let own = node.load(store)?;
-        let Some(kernel) = own.files.get(KERNEL) else { continue };
-        let mut files = vec![*kernel];
-        files.extend(WITH_KERNEL.iter().filter_map(|name| own.files.get(*name)));
-        if let Some(node) = own.dirs.get_mut(DEVICE_TREES) {
-            add_all(node.load(store)?, store, &mut files)?;
-        }
-        found.push((version.clone(), files));
-    }
-    Ok(Some(found))
-}
-
-/// Every file of a directory.
-fn add_all(dir: &mut Dir, store: &Store, files: &mut Vec<Digest>) -> Result<()> {
-    files.extend(dir.files.values());
-    for node in dir.dirs.values_mut() {
-        add_all(node.load(store)?, store, files)?;
-    }
-    Ok(())
-}
-
-/// End the import with [`OtherKernel`], before the chunks are read, if no layer has the kernel that the plan wants.
+/// Stops with [`OtherKernel`], before the chunks are read, if no layer has the kernel that the plan wants.
 ///
 /// Only the layers tell: the label `ostree.linux` is the base's, and a build on top of it may have replaced the kernel.
 /// But the commit layer has the names of all files of the base, and is small; and what a derived layer brings is known
@@ -114,13 +44,13 @@ fn add_all(dir: &mut Dir, store: &Store, files: &mut Vec<Digest>) -> Result<()> 
 /// are only looked through here, and read again in the rare case that one does bring the kernel.
 ///
 /// Returns the commit layer if it was imported.
-pub(crate) fn look_ahead(job: &Job<'_>, plan: &ImportPlan) -> Result<Option<Finished>> {
-    let Some(wanted) = &plan.kernel else { return Ok(None) };
-    let Some(commit_layer) = &plan.layers.commit else { return Ok(None) };
+pub(crate) fn look_ahead(job: &Job<'_>, plan: &ImportPlan) -> Result<ControlFlow<OtherKernel, Option<Finished>>> {
+    let Some(wanted) = &plan.kernel else { return Ok(Continue(None)) };
+    let Some(commit_layer) = &plan.layers.commit else { return Ok(Continue(None)) };
     let nothing_to_save = plan.layers.chunks.iter().all(|layer| plan.present(layer).is_some());
     // The label is believed when it promises the kernel: if it is wrong, the finished tree will tell.
     if nothing_to_save || job.image.config.kernel() == Some(wanted) {
-        return Ok(None);
+        return Ok(Continue(None));
     }
     let finished = match plan.present(commit_layer) {
         Some(_) => None,
@@ -129,20 +59,20 @@ pub(crate) fn look_ahead(job: &Job<'_>, plan: &ImportPlan) -> Result<Option<Fini
     let base = finished.as_ref().map(|finished| finished.commit).or(plan.present(commit_layer));
     let mut found = versions(job.store, &base.context("the commit layer gave no commit")?)?;
     if found.contains(wanted) {
-        return Ok(finished);
+        return Ok(Continue(finished));
     }
     let (there, missing): (Vec<_>, Vec<_>) =
         plan.layers.derived.iter().partition(|layer| plan.present(layer).is_some());
     for layer in there {
         let own = plan.present(layer).map(|commit| versions(job.store, &commit)).transpose()?;
         if replace(&mut found, own.unwrap_or_default(), wanted) {
-            return Ok(finished);
+            return Ok(Continue(finished));
         }
     }
     if look_through(job, &missing, &mut found, wanted)? {
-        return Ok(finished);
+        return Ok(Continue(finished));
     }
-    Err(OtherKernel { wanted: wanted.clone(), found }.into())
+    Ok(Break(OtherKernel { wanted: wanted.clone(), found }))
 }
 
 /// What a layer brings is in place of what was there before. Whether it brings `wanted`.

@@ -21,6 +21,7 @@ mod progress;
 mod session;
 mod space;
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::thread::Scope;
@@ -29,10 +30,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 
 pub use gc::{collect_layers, forget_images};
-pub use kernel::{Kernel, OtherKernel, kernels};
+pub use kernel::OtherKernel;
 pub use plan::{ImportPlan, Plan, plan};
 pub use session::{Purpose, Session};
-pub use space::ensure_boot_room;
 
 use contract::names::{Digest, ImageReference};
 use image::oci::Layer;
@@ -48,7 +48,7 @@ use layers::base::{Role, has_open_root, import_side_by_side};
 use layers::derived::LayerContext;
 use layers::job::{Finished, Job};
 use layers::publish::Publisher;
-use merge::commit::{Merge, Merged};
+use merge::commit::{MergeCommit, UnpublishedMergeCommit};
 use merge::selinux_policy::TreePolicy;
 
 /// The metadata key of a commit's version (ostree, `OSTREE_COMMIT_META_KEY_VERSION`).
@@ -61,14 +61,15 @@ pub struct Imported {
     pub commit: Digest,
 }
 
-/// Import what `plan` found missing, and write the merge commit.
+/// Imports what `plan` found missing, and writes the merge commit. Stops if the image does not have the kernel that the
+/// plan requires.
 pub fn import(
     session: &Session<'_>,
     image: &VerifiedImage,
     reference: &ImageReference,
     plan: &ImportPlan,
     deadline: Instant,
-) -> Result<Imported> {
+) -> Result<ControlFlow<OtherKernel, Imported>> {
     let repo_path = session.path.as_path();
     let config = RepoConfig::read(repo_path)?;
     let room = space::ensure_room(repo_path, &config, space::needed(plan.missing())?)?;
@@ -87,16 +88,16 @@ pub fn import(
         let result = import_layers(scope, &job, session, plan, reference, &mut publisher);
         writeback.stop().and(result)
     });
-    if result.is_err() {
+    if !matches!(result, Ok(Continue(_))) {
         // Finished layers are good, whatever happened to others: another source can go on with them.
         if let Err(error) = publisher.publish() {
             log::debug!("publishing finished layers: {error:#}");
         }
     }
     let removed = store.remove_stage();
-    let commit = result?;
+    let imported = result?.map_continue(|commit| Imported { commit });
     removed?;
-    Ok(Imported { commit })
+    Ok(imported)
 }
 
 fn import_layers<'scope, 's: 'scope>(
@@ -106,26 +107,29 @@ fn import_layers<'scope, 's: 'scope>(
     plan: &ImportPlan,
     reference: &ImageReference,
     publisher: &mut Publisher<'s>,
-) -> Result<Digest> {
-    let commit_layer = kernel::look_ahead(job, plan)?;
+) -> Result<ControlFlow<OtherKernel, Digest>> {
+    let commit_layer = match kernel::look_ahead(job, plan)? {
+        Continue(layer) => layer,
+        Break(other) => return Ok(Break(other)),
+    };
     let base = import_base(job, plan, commit_layer, publisher)?;
     // Thousands of objects get their names while the layers above are read and labelled.
     let publishing = publisher.publish_on(scope);
-    let merged = merge(job, &session.path.join("tmp"), plan, base, publisher);
+    let commit = merge_layers(job, &session.path.join("tmp"), plan, base, publisher);
     let published = publishing.join().map_err(|_| anyhow!("the thread that publishes has panicked"))?;
-    let merged = merged?;
+    let commit = commit?;
     published?;
-    merged.publish(session, job.store, reference, &plan.present_commits(), publisher)
+    commit.publish(session, job.store, reference, &plan.present_commits(), publisher).map(Continue)
 }
 
 /// Import the derived layers, and put everything together. `temporary` is the repository's `tmp`.
-fn merge(
+fn merge_layers(
     job: &Job<'_>,
     temporary: &Path,
     plan: &ImportPlan,
     base: Option<Digest>,
     publisher: &mut Publisher<'_>,
-) -> Result<Merged> {
+) -> Result<UnpublishedMergeCommit> {
     let (store, layers) = (job.store, &plan.layers);
     let mut root = match &base {
         Some(base) => Some(Dir::of_commit(store, base)?),
@@ -151,7 +155,8 @@ fn merge(
             }
         });
     }
-    Merge { store, image: job.image, temporary, base, root, policy, layers: &layers.derived }.build(&derived, publisher)
+    MergeCommit { store, image: job.image, temporary, base, root, policy, layers: &layers.derived }
+        .build(&derived, publisher)
 }
 
 /// Import what is missing of the base; its commit layer may be `imported` already. Returns its commit.

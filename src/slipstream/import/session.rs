@@ -55,7 +55,7 @@ fn lock_imports(path: &Path, deadline: Instant) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = fs::open(path.join("tmp"), flags, Mode::empty()).context("opening tmp of the repository")?;
     wait_for_lock("another import into this repository is running", deadline, || {
-        is_had(fs::flock(&directory, FlockOperation::NonBlockingLockExclusive))
+        acquired(fs::flock(&directory, FlockOperation::NonBlockingLockExclusive))
     })?;
     Ok(directory)
 }
@@ -67,12 +67,12 @@ fn lock_shared<'a>(repo: &'a Repo, path: &Path, until: Instant) -> Result<RepoLo
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let file = fs::open(path.join(LOCK_FILE), flags, LOCK_MODE).with_context(|| format!("opening {LOCK_FILE}"))?;
     wait_for_lock("another process (ostree, rpm-ostree or bootc) has locked the repository", until, || {
-        is_had(fs::fcntl_lock(&file, FlockOperation::NonBlockingLockShared))
+        acquired(fs::fcntl_lock(&file, FlockOperation::NonBlockingLockShared))
     })?;
     repo.lock_shared()
 }
 
-fn is_had(locked: rustix::io::Result<()>) -> Result<bool> {
+fn acquired(locked: rustix::io::Result<()>) -> Result<bool> {
     match locked {
         Ok(()) => Ok(true),
         // The second one is what POSIX lets fcntl say.

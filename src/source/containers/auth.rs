@@ -14,7 +14,7 @@ use contract::shape;
 use contract::shape::Shape;
 use serde_json::Value;
 
-use crate::containers::Secret;
+use crate::http::Secret;
 
 /// Where credentials may be; the first file that has some for a place wins. First what the MCO and the kubelet pull
 /// with, then what ostree's own container code reads. We create none of them: see docs/boot-flow.md on /run/ostree.
@@ -168,7 +168,7 @@ fn canonical(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::tests::root;
+    use crate::containers::fixtures::root;
 
     /// `name` becomes the password, so that a test sees which entry was used.
     fn file(entries: &[&str]) -> String {

@@ -7,7 +7,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use contract::files::Files;
 
-use crate::containers::Secret;
+use crate::http::Secret;
 
 /// The first directory that has the host counts, as in containers/image.
 const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
@@ -88,7 +88,7 @@ pub(super) fn anchors(files: &dyn Files) -> Result<Vec<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::tests::root;
+    use crate::containers::fixtures::root;
 
     #[test]
     fn certificates_of_hosts() {

@@ -7,161 +7,16 @@
 
 mod auth;
 mod certs;
+mod endpoint;
+#[cfg(test)]
+mod fixtures;
+mod host_config;
 mod policy_json;
 mod proxy;
 mod registries;
+mod text;
 
-use std::fmt;
-use std::sync::Arc;
-
-use anyhow::{Result, bail};
-
-pub use crate::http::{Proxy, Secret};
 pub use auth::Credentials;
 pub use certs::Certs;
-use contract::files::Files;
-use contract::names::ImageReference;
-
-/// Where a repository may be found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `host[:port]/repo`.
-    pub location: String,
-    /// TLS without verification, or none at all, will do.
-    pub insecure: bool,
-    /// It is not the place that the pullspec names.
-    pub mirror: bool,
-}
-
-/// The configuration of a machine.
-#[derive(Clone)]
-pub struct HostConfig {
-    files: Arc<dyn Files>,
-}
-
-impl HostConfig {
-    /// The configuration that these files are. They are read when they are needed: a broken registries.conf is no
-    /// reason to refuse an image that is staged on a disk.
-    pub fn new(files: Arc<dyn Files>) -> Self {
-        Self { files }
-    }
-
-    /// Refuse an image whose policy asks for more than its digest.
-    pub fn check_policy(&self, image: &ImageReference) -> Result<()> {
-        policy_json::check(self.files.as_ref(), image)
-    }
-
-    /// Where to look for an image, in this order: mirrors first, the place that it names last.
-    pub fn endpoints(&self, image: &ImageReference) -> Result<Vec<Endpoint>> {
-        registries::load(self.files.as_ref())?.endpoints(image)
-    }
-
-    /// Who we are at `location`, which is `host[:port]` or `host[:port]/repo`.
-    pub fn credentials(&self, location: &str) -> Result<Option<Credentials>> {
-        auth::load(self.files.as_ref())?.find(location)
-    }
-
-    /// CA and client certificates for `host[:port]`, as it was written in the location.
-    pub fn certs(&self, host: &str) -> Result<Certs> {
-        certs::of_host(self.files.as_ref(), host)
-    }
-
-    /// CA certificates in PEM that the administrator has added to those of the system.
-    pub fn extra_ca(&self) -> Result<Vec<Vec<u8>>> {
-        certs::anchors(self.files.as_ref())
-    }
-
-    /// The proxies of the machine.
-    pub fn proxy(&self) -> Result<Proxy> {
-        proxy::load(self.files.as_ref())
-    }
-}
-
-/// Without the files: they have secrets in them.
-impl fmt::Debug for HostConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostConfig").finish_non_exhaustive()
-    }
-}
-
-/// The text of a configuration file.
-fn read_text(files: &dyn Files, path: &str) -> Result<Option<String>> {
-    let Some(bytes) = files.read(path)? else { return Ok(None) };
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(text)),
-        // Without the library's words: they would print what is in the file.
-        Err(error) => bail!("reading {path}: byte {} is not UTF-8", error.utf8_error().valid_up_to()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use contract::files::RootFiles;
-
-    use super::*;
-
-    const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-
-    /// A root with these files.
-    pub(super) fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Arc<dyn Files>) {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path.trim_start_matches('/'));
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let files = Arc::new(RootFiles::new(dir.path()));
-        (dir, files)
-    }
-
-    /// The pullspec of a repository.
-    pub(super) fn image(name: &str) -> ImageReference {
-        ImageReference::parse(&format!("{name}@{DIGEST}")).unwrap()
-    }
-
-    #[test]
-    fn a_bare_machine_asks_the_registry_itself() {
-        let (_dir, files) = root(&[]);
-        let config = HostConfig::new(files);
-        let quay = image("quay.io/os/node");
-        config.check_policy(&quay).unwrap();
-        let endpoint = Endpoint { location: "quay.io/os/node".to_owned(), insecure: false, mirror: false };
-        assert_eq!(config.endpoints(&quay).unwrap(), [endpoint]);
-        assert!(config.credentials("quay.io/os/node").unwrap().is_none());
-        assert_eq!(config.certs("quay.io").unwrap(), Certs::default());
-        assert!(config.extra_ca().unwrap().is_empty());
-        assert_eq!(config.proxy().unwrap(), Proxy::default());
-    }
-
-    #[test]
-    fn a_node_of_a_cluster() {
-        let (_dir, files) = root(&[
-            (
-                "/etc/containers/registries.conf",
-                "unqualified-search-registries = [\"a.example\"]\n[[registry]]\nprefix = \"\"\nlocation = \"quay.io/os\"\n\
-                 mirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"mirror.example:5000/os\"\n",
-            ),
-            ("/var/lib/kubelet/config.json", r#"{"auths": {"mirror.example:5000": {"auth": "dTpodXNo"}}}"#),
-            ("/etc/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#),
-            ("/etc/docker/certs.d/mirror.example:5000/ca.crt", "-----BEGIN CERTIFICATE-----"),
-            ("/etc/mco/proxy.env", "HTTPS_PROXY=http://u:hush@proxy.example:3128\nNO_PROXY=.cluster.local\n"),
-        ]);
-        let config = HostConfig::new(files);
-        let quay = image("quay.io/os/node");
-        config.check_policy(&quay).unwrap();
-        let locations: Vec<_> = config.endpoints(&quay).unwrap().into_iter().map(|e| (e.location, e.mirror)).collect();
-        assert_eq!(locations, [("mirror.example:5000/os/node".into(), true), ("quay.io/os/node".into(), false)]);
-        assert!(config.credentials("mirror.example:5000/os/node").unwrap().is_some());
-        assert!(config.credentials("quay.io/os/node").unwrap().is_none());
-        assert_eq!(config.certs("mirror.example:5000").unwrap().ca.len(), 1);
-        assert_eq!(config.proxy().unwrap().no_proxy, ".cluster.local");
-    }
-
-    #[test]
-    fn what_is_not_text_is_not_printed() {
-        let (dir, files) = root(&[("/etc/mco/proxy.env", "")]);
-        std::fs::write(dir.path().join("etc/mco/proxy.env"), b"hush\xff").unwrap();
-        let error = format!("{:#}", HostConfig::new(files).proxy().unwrap_err());
-        assert_eq!(error, "reading /etc/mco/proxy.env: byte 4 is not UTF-8");
-    }
-}
+pub use endpoint::Endpoint;
+pub use host_config::HostConfig;

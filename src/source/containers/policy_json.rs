@@ -4,7 +4,7 @@
 //! We cannot check signatures. So an image whose scope asks for one is refused, and the MCO, which can, pivots as
 //! usual: anything else would be a way around the policy.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use contract::files::Files;
 use contract::names::ImageReference;
 use contract::shape;
@@ -24,15 +24,16 @@ const REQUIREMENTS: Shape = Shape::List(&Shape::Object(&[("type", Shape::Text, t
 const SCOPES: Shape = Shape::Map(&REQUIREMENTS);
 const POLICY: Shape = Shape::Object(&[("default", REQUIREMENTS, true), ("transports", Shape::Map(&SCOPES), false)]);
 
-/// Refuse an image whose policy we cannot meet.
-pub(super) fn check(files: &dyn Files, image: &ImageReference) -> Result<()> {
+/// Returns why the policy refuses an image; `None` if its requirements are met. That the file cannot be read is an error.
+pub(super) fn refusal(files: &dyn Files, image: &ImageReference) -> Result<Option<String>> {
     for path in PATHS {
         if let Some(bytes) = files.read(path)? {
             let policy = parse(&bytes).with_context(|| format!("reading {path}"))?;
-            return decide(&policy, image).with_context(|| format!("checking {image} against {path}"));
+            let refused = |reason| format!("checking {image} against {path}: {reason}");
+            return Ok(decide(&policy, image).err().map(refused));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Parse a policy. Unknown keys beside `default` and `transports` could mean more than we know.
@@ -45,7 +46,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
     shape::parse(bytes, POLICY, "policy")
 }
 
-fn decide(policy: &Value, image: &ImageReference) -> Result<()> {
+fn decide(policy: &Value, image: &ImageReference) -> Result<(), String> {
     let scopes = policy.get("transports").and_then(|transports| transports.get(TRANSPORT));
     let found = scopes_of(image).into_iter().find_map(|scope| Some((scopes?.get(&scope)?, scope)));
     let (requirements, scope) = match &found {
@@ -54,14 +55,16 @@ fn decide(policy: &Value, image: &ImageReference) -> Result<()> {
     };
     let list = requirements.as_array().map(Vec::as_slice).unwrap_or_default();
     let types: Vec<&str> = list.iter().filter_map(|one| one.get("type")?.as_str()).collect();
-    ensure!(!types.is_empty(), "its {scope} has no requirement");
-    ensure!(!types.contains(&REJECT), "its {scope} says {REJECT}: this image may not be used");
-    ensure!(
-        types == [ACCEPT],
-        "its {scope} requires {}, and slipstream can only do {ACCEPT}; the MCO, which checks signatures, is left to pull it",
-        types.join(" and ")
-    );
-    Ok(())
+    match types.as_slice() {
+        [] => Err(format!("its {scope} has no requirement")),
+        list if list.contains(&REJECT) => Err(format!("its {scope} says {REJECT}: this image may not be used")),
+        [ACCEPT] => Ok(()),
+        list => Err(format!(
+            "its {scope} requires {}, and slipstream can only do {ACCEPT}; the MCO, which checks signatures, is left to \
+             pull it",
+            list.join(" and ")
+        )),
+    }
 }
 
 /// The names under which a policy may speak of an image, the closest first.
@@ -88,7 +91,7 @@ fn scopes_of(image: &ImageReference) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::tests::{image, root};
+    use crate::containers::fixtures::{image, root};
 
     #[test]
     fn scopes_from_the_closest() {
@@ -168,8 +171,9 @@ mod tests {
             ("twice", docker(accept, &format!(r#""a": {accept}, "a": {reject}"#)), Some("field \"a\" twice")),
         ] {
             let (_dir, files) = root(&[("/etc/containers/policy.json", &policy)]);
-            match (check(files.as_ref(), &image("quay.io/os/node")), expected) {
-                (Ok(()), None) => {}
+            match (refusal(files.as_ref(), &image("quay.io/os/node")), expected) {
+                (Ok(None), None) => {}
+                (Ok(Some(reason)), Some(text)) => assert!(reason.contains(text), "{label}: {reason}"),
                 (Err(error), Some(text)) => assert!(format!("{error:#}").contains(text), "{label}: {error:#}"),
                 (got, _) => panic!("{label}: {got:?}"),
             }
@@ -186,7 +190,8 @@ mod tests {
             ("both", vec![(PATHS[0], accept), (PATHS[1], reject)], true),
         ] {
             let (_dir, files) = root(&files);
-            assert_eq!(check(files.as_ref(), &image("quay.io/os/node")).is_ok(), accepted, "{label}");
+            let refused = refusal(files.as_ref(), &image("quay.io/os/node")).unwrap();
+            assert_eq!(refused.is_none(), accepted, "{label}: {refused:?}");
         }
     }
 }

@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use contract::files::Files;
 
-use crate::containers::{Proxy, read_text};
+use crate::containers::text::read_text;
+use crate::http::Proxy;
 
 /// Where the MCO writes the cluster's proxies; CRI-O, the kubelet and rpm-ostree read it as a systemd EnvironmentFile.
 const PATH: &str = "/etc/mco/proxy.env";

@@ -13,7 +13,8 @@ use contract::names::ImageReference;
 use toml_span::Value;
 use toml_span::value::Table;
 
-use crate::containers::{Endpoint, read_text};
+use crate::containers::endpoint::Endpoint;
+use crate::containers::text::read_text;
 
 /// The file, and the directory whose files are put over it.
 const CONFIG: &str = "/etc/containers/registries.conf";
@@ -87,13 +88,21 @@ pub(crate) fn parse(text: &str) -> Result<Registries> {
 }
 
 impl Registries {
-    /// The endpoints for an image, in order.
+    /// Returns why the registry of an image must not be asked; `None` if it may be.
+    pub(super) fn blocked(&self, image: &ImageReference) -> Option<String> {
+        let (registry, _) = self.find(image.as_str())?;
+        let prefix = &registry.prefix;
+        let reason =
+            format!("registry {prefix:?} is blocked: {CONFIG} or a file in {DROP_INS} has blocked = true for it");
+        registry.blocked.then_some(reason)
+    }
+
+    /// Returns the endpoints for an image, in order.
     pub(super) fn endpoints(&self, image: &ImageReference) -> Result<Vec<Endpoint>> {
         let own = |insecure| Endpoint { location: image.name().to_owned(), insecure, mirror: false };
         let Some((registry, matched)) = self.find(image.as_str()) else { return Ok(vec![own(false)]) };
-        let prefix = &registry.prefix;
-        if registry.blocked {
-            bail!("registry {prefix:?} is blocked: {CONFIG} or a file in {DROP_INS} has blocked = true for it");
+        if let Some(reason) = self.blocked(image) {
+            bail!(reason);
         }
         let mut endpoints = Vec::new();
         for mirror in registry.mirrors.iter().filter(|mirror| mirror.for_digests) {

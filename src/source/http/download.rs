@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use crate::http::backoff::{GiveUp, Trouble, seed};
-use crate::http::fetch::{Shared, Want};
+use crate::http::places::{Shared, Want};
 use crate::http::{Backoff, Failure, Kind, Response};
 
 /// Failures in a row at one place after which the next one is asked, if there is one.

@@ -13,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use contract::names::{Scheme, Url};
 
-use crate::Surroundings;
 use crate::containers::{Credentials, Endpoint, HostConfig};
 use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Secret, Tls, Want};
+use crate::surroundings::{Surroundings, tls_for};
 use auth::{Authorization, Wanted};
 
 /// What a pull understands.
@@ -68,7 +68,7 @@ impl Place {
         let (host, repository) = endpoint.location.split_once('/').context("it has no repository")?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
         ensure!(!repository.is_empty() && repository.bytes().all(plain), "it has a bad repository {repository:?}");
-        let tls = super::tls_for(config, host)?;
+        let tls = tls_for(config, host)?;
         let place = Self {
             name: endpoint.location.clone(),
             host: if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }.to_owned(),

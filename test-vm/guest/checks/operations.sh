@@ -10,13 +10,14 @@ set -xeuo pipefail
 booted=$(booted_path)
 
 # Which kernel runs, and which is the node image's: for programs, for node labels, for who logs in.
-status_is ".kernel == {running: \"$BOOT_KERNEL\", own: \"$NODE_KERNEL\", differs: true}"
+status_is ".kernel == {running: \"$BOOT_KERNEL\", node_image: \"$NODE_KERNEL\", differs: true}"
 status_is '.leftovers | any(.kind == "file" and .path == "/run/motd.d/50-slipstream" and .until == "reboot")'
 cat /run/slipstream/node-features /run/motd.d/50-slipstream
 legal='[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?'
 grep -Evx "feature\\.node\\.kubernetes\\.io/$legal=$legal" /run/slipstream/node-features && fatal "no label for a node"
 grep -qx 'feature.node.kubernetes.io/slipstream.kernel-differs=true' /run/slipstream/node-features ||
   fatal "node features: $(cat /run/slipstream/node-features)"
+grep -q '^feature.node.kubernetes.io/slipstream.kernel-node-image=.' /run/slipstream/node-features || fatal "no kernel label"
 [[ $(wc -l </run/motd.d/50-slipstream) -le 3 ]] || fatal "a long message of the day"
 grep -Fq "kernel $BOOT_KERNEL." /run/motd.d/50-slipstream || fatal "the message of the day lacks $BOOT_KERNEL"
 

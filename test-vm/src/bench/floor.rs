@@ -16,9 +16,9 @@ use argh::FromArgs;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use tar::{Archive, EntryType};
+use testkit::layout::Layout;
 
 use super::object::{Objects, Owner};
-use crate::images::layout::Layout;
 
 /// As slipstream's.
 const BUFFER: usize = 128 << 10;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use super::image::{BenchImage, dealt_out, encapsulate};
-use super::layout::Writer;
+use super::layout::{Layer, Writer};
 use super::measure::measure;
 use super::place::{Filesystem, Place, clear};
 use super::pulls::pull_command;
@@ -69,18 +69,19 @@ fn build(tools: &Tools<'_>, name: &str) -> Result<PathBuf> {
     tools.lab.cache.artefact(&format!("hostile-{name}"), inputs, |dir| {
         let image = dir.join("image");
         match name {
-            "file" => one_layer(&image, |layer| layer.file("usr/lib/large", 4 << 30, Pattern::default())),
+            "file" => one_layer(&image, |layer| {
+                file(layer, "usr/lib/large", 4 << 30, Pattern::default());
+            }),
             "files" => one_layer(&image, |layer| {
-                (0..FILES).try_for_each(|n| {
-                    let content = format!("{n}\n");
-                    layer.file(&small_file(n), content.len() as u64, content.as_bytes())
-                })
+                for n in 0..FILES {
+                    text(layer, &small_file(n), &format!("{n}\n"));
+                }
             }),
             "objects" => chunked(tools, dir, &image),
             "layers" => many_layers(&image),
             "xattr" => one_layer(&image, |layer| {
-                layer.xattr("user.large", &vec![b'x'; XATTR])?;
-                layer.file("usr/lib/file", 1, &b"x"[..])
+                layer.xattr("user.large", &vec![b'x'; XATTR]);
+                text(layer, "usr/lib/file", "x");
             }),
             "text" => {
                 annotated(&image, 1, |_| [("a".to_owned(), "x".repeat(ANNOTATIONS).into())].into_iter().collect())
@@ -100,7 +101,16 @@ fn small_file(n: usize) -> String {
     format!("usr/share/files/{:03}/a-file-with-a-name-{n}", n % 1000)
 }
 
-fn one_layer(dir: &Path, fill: impl FnOnce(&mut super::layout::Layer) -> Result<()>) -> Result<()> {
+/// Adds a file that is as old as those of a build.
+fn file(layer: &mut Layer, path: &str, size: u64, content: impl Read) {
+    layer.mtime(1).read_file(path, size, content);
+}
+
+fn text(layer: &mut Layer, path: &str, content: &str) {
+    layer.mtime(1).file(path, content);
+}
+
+fn one_layer(dir: &Path, fill: impl FnOnce(&mut Layer)) -> Result<()> {
     let mut image = Writer::create(dir)?;
     image.layer(fill)?;
     image.finish()
@@ -111,11 +121,10 @@ fn many_layers(dir: &Path) -> Result<()> {
     for n in 0..LAYERS {
         image.layer(|layer| {
             let content = Pattern { state: n as u64 + 1, zeros: 0 };
-            layer.file(&format!("usr/lib/large-{n}"), 4 << 20, content)?;
-            (0..100).try_for_each(|file| {
-                let content = format!("{n} {file}\n");
-                layer.file(&format!("usr/share/layer-{n}/{file}"), content.len() as u64, content.as_bytes())
-            })
+            file(layer, &format!("usr/lib/large-{n}"), 4 << 20, content);
+            for small in 0..100 {
+                text(layer, &format!("usr/share/layer-{n}/{small}"), &format!("{n} {small}\n"));
+            }
         })?;
     }
     image.finish()
@@ -124,8 +133,7 @@ fn many_layers(dir: &Path) -> Result<()> {
 fn annotated(dir: &Path, layers: usize, annotations: impl Fn(usize) -> Map<String, Value>) -> Result<()> {
     let mut image = Writer::create(dir)?;
     for n in 0..layers {
-        let content = n.to_string();
-        image.layer(|layer| layer.file("usr/lib/file", content.len() as u64, content.as_bytes()))?;
+        image.layer(|layer| text(layer, "usr/lib/file", &n.to_string()))?;
         image.annotate(annotations(n))?;
     }
     image.finish()

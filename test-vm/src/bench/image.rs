@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use testkit::layout::Layout;
 
 use super::tools::Tools;
 use crate::images::chunks;
-use crate::images::layout::Layout;
+use crate::images::layout::add_layer;
 use crate::lab::cache::{Inputs, remove};
 use crate::lab::cmd;
 
@@ -77,7 +78,7 @@ fn make(tools: &Tools<'_>, root: &Path, dir: &Path) -> Result<()> {
     cmd::run(cmd::words("bash", [lab.own("scripts/bench-derived.sh")]).args([root, dir]))?;
     let read = |name: &str| fs::read(dir.join(name)).with_context(|| format!("reading {name}"));
     let layout = Layout::at(&gzip);
-    layout.add_layer(&read("layer.tar")?, &read("layer.tar.gz")?, "COPY layer /")?;
+    add_layer(&layout, read("layer.tar")?, read("layer.tar.gz")?, "COPY layer /")?;
     let layers = layout.image()?.manifest["layers"].as_array().map_or(0, Vec::len);
     ensure!(layers >= MIN_LAYERS, "making the image: it has only {layers} layers");
     for name in ["layer.tar", "layer.tar.gz"] {

@@ -2,9 +2,9 @@
 //! Libraries that inflate gzip, on the largest layers.
 
 use anyhow::{Context, Result};
+use testkit::layout::Layout;
 
 use super::image::BenchImage;
-use crate::images::layout::Layout;
 use crate::lab::Lab;
 use crate::lab::cmd;
 

@@ -3,74 +3,57 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tar::{Builder, EntryType, Header};
-
-use crate::images::layout::digest;
-
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+use testkit::blob::{OCI_GZIP, hex};
+use testkit::layer;
+use testkit::layout::{Layout, OCI_CONFIG, OCI_MANIFEST};
 
 /// An image without ostree content, as bootc has them: every layer is a derived one.
 pub struct Writer {
-    dir: PathBuf,
+    layout: Layout,
     layers: Vec<Value>,
     diff_ids: Vec<String>,
 }
 
-/// The tar of a layer.
-pub struct Layer(Builder<Hashing<GzEncoder<Hashing<BufWriter<File>>>>>);
+/// A layer that goes to its file while it is written.
+pub type Layer = layer::Layer<Hashing<GzEncoder<Hashing<BufWriter<File>>>>>;
 
 impl Writer {
-    /// In a new directory.
+    /// Makes a new directory for it.
     pub fn create(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir.join("blobs/sha256")).with_context(|| format!("creating {}", dir.display()))?;
-        fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).context("writing oci-layout")?;
-        Ok(Self { dir: dir.to_path_buf(), layers: Vec::new(), diff_ids: Vec::new() })
+        Ok(Self { layout: Layout::create(dir)?, layers: Vec::new(), diff_ids: Vec::new() })
     }
 
-    fn blob(&self, digest: &str) -> PathBuf {
-        self.dir.join("blobs").join(digest.replace(':', "/"))
-    }
-
-    /// Add a gzip layer with what `fill` writes.
-    pub fn layer(&mut self, fill: impl FnOnce(&mut Layer) -> Result<()>) -> Result<()> {
-        let path = self.dir.join("layer");
+    /// Adds a gzip layer with what `fill` writes.
+    pub fn layer(&mut self, fill: impl FnOnce(&mut Layer)) -> Result<()> {
+        let path = self.layout.dir().join("layer");
         let file = File::create(&path).context("creating a layer")?;
         let blob = Hashing::new(BufWriter::new(file));
-        let mut layer = Layer(Builder::new(Hashing::new(GzEncoder::new(blob, Compression::fast()))));
-        fill(&mut layer)?;
-        let tar = layer.0.into_inner().context("finishing a tar")?;
+        let mut layer = Layer::over(Hashing::new(GzEncoder::new(blob, Compression::fast())));
+        fill(&mut layer);
+        let tar = layer.close().context("writing a tar")?;
         self.diff_ids.push(tar.digest());
         let mut blob = tar.inner.finish().context("finishing a layer")?;
         blob.flush().context("finishing a layer")?;
         let (digest, size) = (blob.digest(), blob.size);
-        fs::rename(&path, self.blob(&digest)).context("renaming a layer")?;
-        self.layers.push(json!({ "mediaType": LAYER, "digest": digest, "size": size }));
+        fs::rename(&path, self.layout.blob(&digest)).context("renaming a layer")?;
+        self.layers.push(json!({ "mediaType": OCI_GZIP, "digest": digest, "size": size }));
         Ok(())
     }
 
-    fn json(&self, media_type: &str, value: &Value) -> Result<Value> {
-        let bytes = serde_json::to_vec(value).context("writing JSON")?;
-        let digest = digest(&bytes);
-        fs::write(self.blob(&digest), &bytes).with_context(|| format!("writing blob {digest}"))?;
-        Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
-    }
-
-    /// Give the last layer annotations.
+    /// Gives the last layer annotations.
     pub fn annotate(&mut self, annotations: Map<String, Value>) -> Result<()> {
         self.layers.last_mut().context("no layer to annotate")?["annotations"] = annotations.into();
         Ok(())
     }
 
-    /// Write config, manifest and index.
+    /// Writes config, manifest and index.
     pub fn finish(self) -> Result<()> {
         let config = json!({
             "architecture": "amd64",
@@ -79,41 +62,20 @@ impl Writer {
             "config": { "Labels": { "containers.bootc": "1" } },
             "rootfs": { "type": "layers", "diff_ids": self.diff_ids },
         });
-        let config = self.json(CONFIG, &config)?;
+        let config = self.layout.write_json(OCI_CONFIG, &config)?;
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
+            "mediaType": OCI_MANIFEST,
             "config": config,
             "layers": self.layers,
         });
-        let entry = self.json(MANIFEST, &manifest)?;
-        let index = json!({ "schemaVersion": 2, "manifests": [entry] });
-        fs::write(self.dir.join("index.json"), index.to_string()).context("writing index.json")
-    }
-}
-
-impl Layer {
-    /// Add a regular file of so many bytes.
-    pub fn file(&mut self, path: &str, size: u64, content: impl io::Read) -> Result<()> {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::Regular);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(1);
-        header.set_size(size);
-        self.0.append_data(&mut header, path, content.take(size)).with_context(|| format!("adding {path}"))
-    }
-
-    /// Give the next file an xattr.
-    pub fn xattr(&mut self, name: &str, value: &[u8]) -> Result<()> {
-        let key = format!("SCHILY.xattr.{name}");
-        self.0.append_pax_extensions([(key.as_str(), value)]).context("adding an xattr")
+        let manifest = self.layout.write_json(OCI_MANIFEST, &manifest)?;
+        self.layout.write_index(&[manifest])
     }
 }
 
 /// Hashes and counts what is written.
-struct Hashing<W> {
+pub struct Hashing<W> {
     inner: W,
     hash: Sha256,
     size: u64,
@@ -125,8 +87,7 @@ impl<W> Hashing<W> {
     }
 
     fn digest(&self) -> String {
-        let hex: String = self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        format!("sha256:{}", hex(&self.hash.clone().finalize()))
     }
 }
 

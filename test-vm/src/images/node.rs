@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use testkit::layout::Layout;
 
 use super::chunks;
-use super::layout::Layout;
+use super::layout::{add_layer, biggest_chunk, damage};
 use super::trees::{Flavour, Role, Tree};
 use crate::lab::Lab;
 use crate::lab::cache::Inputs;
@@ -104,7 +105,7 @@ pub fn encapsulate(lab: &Lab, tree: &Tree, peer: &Path, dir: &Path) -> Result<()
     cmd::run(&mut cmd::words("bash", [lab.own("scripts/derived.sh").as_os_str(), dir.as_os_str()]))?;
     let read = |name: &str| fs::read(dir.join(name)).with_context(|| format!("reading {name}"));
     let layout = Layout::at(&dir.join("built"));
-    layout.add_layer(&read("layer.tar")?, &read("layer.tar.gz")?, "COPY layer /")?;
+    add_layer(&layout, read("layer.tar")?, read("layer.tar.gz")?, "COPY layer /")?;
     for name in ["layer.tar", "layer.tar.gz", "contentmeta.json", peer::NAME] {
         fs::remove_file(dir.join(name)).with_context(|| format!("removing {name}"))?;
     }
@@ -128,10 +129,10 @@ fn stage(lab: &Lab, tree: &Tree, dir: &Path) -> Result<()> {
         )
     };
     let remove_archive = || fs::remove_file(stage.join("node.tar")).context("removing the archive");
-    let chunk = layout.biggest_chunk()?;
+    let chunk = biggest_chunk(&layout)?;
     if tree.flavour == Flavour::Plain {
         filesystem("staging.img")?;
-        layout.damage(&chunk)?;
+        damage(&layout, &chunk)?;
         // Only the layout is damaged; the archive would double the time.
         remove_archive()?;
         filesystem("damaged.img")?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Will the MCO's daemon still reboot the node when it has booted the node image?
 
+use crate::handoff::{Foreseen, Mco};
 use crate::request::kargs;
 use crate::request::mco::{MachineConfig, order, why_harmless};
 
@@ -40,6 +41,17 @@ pub struct Decision {
     pub kargs_to_add: Vec<String>,
     /// All arguments of that entry.
     pub kargs: Vec<String>,
+}
+
+impl From<&Decision> for Foreseen {
+    /// Describes the answer as the status reports it.
+    fn from(decision: &Decision) -> Self {
+        Self {
+            mco: if decision.reboot { Mco::Reboots } else { Mco::NothingToDo },
+            reasons: decision.reasons.clone(),
+            deferred_kargs: decision.kargs_to_add.clone(),
+        }
+    }
 }
 
 /// Compare as the daemon will.

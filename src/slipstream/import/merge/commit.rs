@@ -28,7 +28,7 @@ use crate::import::session::{Purpose, Session};
 const CREATED: &str = "org.opencontainers.image.created";
 
 /// What the merge commit is made of.
-pub struct Merge<'a> {
+pub struct MergeCommit<'a> {
     pub store: &'a Store,
     pub image: &'a VerifiedImage,
     /// The repository's `tmp`.
@@ -42,9 +42,9 @@ pub struct Merge<'a> {
     pub layers: &'a [Layer],
 }
 
-impl Merge<'_> {
-    /// Merge the commits of the derived layers.
-    pub fn build(mut self, derived: &[Digest], publisher: &mut Publisher<'_>) -> Result<Merged> {
+impl MergeCommit<'_> {
+    /// Merges the commits of the derived layers.
+    pub fn build(mut self, derived: &[Digest], publisher: &mut Publisher<'_>) -> Result<UnpublishedMergeCommit> {
         let store = self.store;
         let writer = Writer::new(store);
         let mut root = match self.root.take() {
@@ -70,7 +70,7 @@ impl Merge<'_> {
             moved = self.relabel_layers(&writer, &policy.policy, derived, publisher)?;
         }
         let commit = self.write_commit(&writer, &root)?;
-        Ok(Merged { commit, moved, objects: writer.finish() })
+        Ok(UnpublishedMergeCommit { commit, moved, objects: writer.finish() })
     }
 
     fn write_commit(&self, writer: &Writer<'_>, root: &Dir) -> Result<Digest> {
@@ -107,14 +107,14 @@ impl Merge<'_> {
 }
 
 /// A merge commit that is staged.
-pub struct Merged {
+pub struct UnpublishedMergeCommit {
     commit: Digest,
     /// Refs of layers that were published before and have moved.
     moved: Vec<(String, Digest)>,
     objects: Written,
 }
 
-impl Merged {
+impl UnpublishedMergeCommit {
     /// Publish everything that is not yet, and set the image's ref. `present` are the layers that were there before,
     /// with their commits. Returns the merge commit.
     pub fn publish(

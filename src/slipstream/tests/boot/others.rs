@@ -1,22 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What others made, what an earlier run has left, and who else is at work.
+//! Files and refs of others, leftovers of an earlier run, and other programs at work.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, fcntl_lock};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layout::Layout;
+use testkit::machine::{Machine, outcome};
+use testkit::programs::run;
+use testkit::suite::Case;
 
-use super::layer::{Blob, Layer, Packing};
-use super::{Machine, layout, outcome, run};
+use crate::{SLIPSTREAM, case};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        case("leaves_what_others_made", stay),
+        case("keeps_an_image_that_was_pulled_beforehand", refused),
+        case("fails_at_the_deadline_if_the_sysroot_is_locked", |m| locked(m, "ostree/lock", "sysroot")),
+        case("fails_at_the_deadline_if_the_repository_is_locked", |m| locked(m, "ostree/repo/.lock", "repository")),
+        case("goes_on_when_the_lock_is_free", unlocked),
+        case("leaves_nothing_unreachable", nothing_unreachable),
+        case("keeps_whole_layers_if_there_is_a_next_try", next_try),
+    ]
+}
 
 /// Refs, deployments, boot loader entries and files on the boot partition that have nothing to do with us.
-pub fn stay(machine: &Machine) -> Result<()> {
+fn stay(machine: &mut Machine) -> Result<()> {
     let root = machine.path("sysroot");
     let sysroot = format!("--sysroot={}", root.display());
-    let repo = format!("--repo={}/ostree/repo", root.display());
     // Another stateroot, a pinned deployment, and one that libostree would drop for a new one of its stateroot.
     run(&["ostree", "admin", "os-init", "otheros", &sysroot])?;
     run(&["ostree", "admin", "deploy", &sysroot, "--os=otheros", "--karg=other", "bootimage"])?;
@@ -26,8 +42,8 @@ pub fn stay(machine: &Machine) -> Result<()> {
     run(&["ostree", "admin", "deploy", &sysroot, "--os=testos", "--retain", "--karg=booted", "bootimage"])?;
     let pinned = machine.options()?.iter().position(|options| options.contains("pinned")).context("not deployed")?;
     run(&["ostree", "admin", "pin", &sysroot, &pinned.to_string()])?;
-    run(&["ostree", "refs", &repo, "--create=other/branch", "bootimage"])?;
-    run(&["ostree", "refs", &repo, "--create=ostree/container/blob/other", "bootimage"])?;
+    machine.ostree(&["refs", "--create=other/branch", "bootimage"])?;
+    machine.ostree(&["refs", "--create=ostree/container/blob/other", "bootimage"])?;
     let files = ["boot/loader/entries/windows.conf", "boot/grub2/grub.cfg", "boot/EFI/other.efi", "boot/ostree/other"];
     for (n, name) in files.iter().enumerate() {
         fs::create_dir_all(root.join(name).parent().context("no parent")?)?;
@@ -70,7 +86,7 @@ fn ostree_options(machine: &Machine) -> Result<Vec<String>> {
 }
 
 /// An image that was pulled beforehand is not ours to remove when it does not boot; one that a boot has brought is.
-pub fn refused(machine: &Machine) -> Result<()> {
+fn refused(machine: &mut Machine) -> Result<()> {
     let request = machine.request(&format!("{} slipstream.kernel=same", machine.source()))?;
     pull(machine)?;
     let refs = machine.refs()?;
@@ -81,34 +97,26 @@ pub fn refused(machine: &Machine) -> Result<()> {
 }
 
 fn pull(machine: &Machine) -> Result<()> {
-    let output = Command::new(env!("CARGO_BIN_EXE_slipstream"))
-        .args(["pull", &format!("oci:{}", machine.path("node").display()), "--image", &machine.image, "--repo"])
-        .arg(machine.path("sysroot/ostree/repo"))
-        .output()?;
-    ensure!(output.status.success(), "{output:?}");
+    let source = format!("oci:{}", machine.path("node").display());
+    let repo = machine.repo().display().to_string();
+    run(&[SLIPSTREAM, "pull", &source, "--image", &machine.image, "--repo", &repo]).map(drop)
+}
+
+/// Another program holds a lock until the deadline: it is said who, and nothing is changed.
+fn locked(machine: &mut Machine, file: &str, what: &str) -> Result<()> {
+    let _lock = hold(&machine.path("sysroot").join(file))?;
+    let refs = machine.refs()?;
+    let (output, status) = machine.boot(&machine.request(&format!("{} slipstream.deadline=5s", machine.source()))?)?;
+    ensure!(outcome(status.as_ref()) == "failed", "{status:?}, {output:?}");
+    let reason = status.map(|status| status["reason"].to_string()).unwrap_or_default();
+    let expected = format!("another process (ostree, rpm-ostree or bootc) has locked the {what}: it has not ended in");
+    ensure!(reason.contains(&expected), "{reason}");
+    ensure!(machine.refs()? == refs && machine.options()?.len() == 1, "something is left");
     Ok(())
 }
 
-/// Somebody holds a lock until the deadline: it is said who, and nothing is changed.
-pub fn locked(machine: &Machine) -> Result<()> {
-    for (file, expected) in [
-        ("ostree/lock", "another process (ostree, rpm-ostree or bootc) has locked the sysroot: it has not ended in"),
-        (
-            "ostree/repo/.lock",
-            "another process (ostree, rpm-ostree or bootc) has locked the repository: it has not ended in",
-        ),
-    ] {
-        let lock = hold(&machine.path("sysroot").join(file))?;
-        let refs = machine.refs()?;
-        let (output, status) =
-            machine.boot(&machine.request(&format!("{} slipstream.deadline=5s", machine.source()))?)?;
-        ensure!(outcome(status.as_ref()) == "failed", "{file}: {status:?}, {output:?}");
-        let reason = status.map(|status| status["reason"].to_string()).unwrap_or_default();
-        ensure!(reason.contains(expected), "{file}: {reason}");
-        ensure!(machine.refs()? == refs && machine.options()?.len() == 1, "{file}: something is left");
-        drop(lock);
-    }
-    // It says that it waits, and goes on when the lock is free.
+/// It says that it waits, and goes on when the lock is free.
+fn unlocked(machine: &mut Machine) -> Result<()> {
     let lock = hold(&machine.path("sysroot/ostree/lock"))?;
     let mut boot = machine.command(&machine.request(&machine.source())?)?.stderr(Stdio::piped()).spawn()?;
     let mut said = BufReader::new(boot.stderr.take().context("no stderr")?);
@@ -133,27 +141,22 @@ fn hold(path: &Path) -> Result<File> {
 }
 
 /// A layer is whole, and another one is not: the first stays for the next try if there is one.
-pub fn next_try(_: &Machine) -> Result<()> {
-    let machine = &mut Machine::new()?;
-    let (mut whole, mut cut) = (Layer::new(), Layer::new());
-    whole.dir("usr").file("usr/file", "text");
-    cut.file(
-        "usr/noise",
-        &(0..4 << 20).map(|n: u32| char::from((n.wrapping_mul(n) >> 7) as u8 & 63)).collect::<String>(),
-    );
-    let mut image = layout::Image::plain();
-    image.push(&Blob::new(whole.finish(), Packing::Tar))?;
-    image.push(&Blob::new(cut.finish(), Packing::Tar))?;
-    let directory = machine.path("cut");
-    machine.image = format!("example.com/os/node@{}", image.write(&directory)?);
-    for entry in fs::read_dir(directory.join("blobs/sha256"))? {
-        let path = entry?.path();
-        let bytes = fs::read(&path)?;
-        if let Some(bytes) = bytes.get(..bytes.len() - 1).filter(|bytes| bytes.len() > 1 << 20) {
-            fs::write(&path, bytes)?;
-        }
-    }
-    let source = format!("slipstream.source=oci:{}", directory.display());
+fn next_try(machine: &mut Machine) -> Result<()> {
+    let (mut image, size) = (Image::plain(), 4 << 20);
+    image.push(&Blob::of(Packing::Tar, |layer| {
+        layer.dir("usr").file("usr/file", "text");
+    }))?;
+    image.push(&Blob::of(Packing::Tar, |layer| {
+        let noise = (0..size).map(|n: u32| char::from((n.wrapping_mul(n) >> 7) as u8 & 63));
+        layer.file("usr/noise", &noise.collect::<String>());
+    }))?;
+    machine.stage("cut", image)?;
+    let layout = Layout::at(&machine.path("cut"));
+    let cut = layout.image()?.layers()?.pop().context("no layer")?;
+    let mut bytes = layout.read(&cut)?;
+    bytes.pop();
+    layout.write_as(&cut, &bytes)?;
+    let source = machine.source_at("cut");
     for (more, layers) in [(" slipstream.on-failure=reboot", 1), ("", 0)] {
         let (output, status) = machine.boot(&machine.request(&format!("{source}{more}"))?)?;
         ensure!(outcome(status.as_ref()) == "failed", "{status:?}, {output:?}");
@@ -165,7 +168,7 @@ pub fn next_try(_: &Machine) -> Result<()> {
 }
 
 /// A swap leaves nothing that no ref names.
-pub fn nothing_unreachable(machine: &Machine) -> Result<()> {
+fn nothing_unreachable(machine: &mut Machine) -> Result<()> {
     let (output, status) = machine.boot(&machine.request(&machine.source())?)?;
     ensure!(outcome(status.as_ref()) == "swapped", "{status:?}, {output:?}");
     let left = Left::of(machine)?;
@@ -173,29 +176,28 @@ pub fn nothing_unreachable(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
-/// What a machine has of each kind.
+/// A count of each kind of thing that a boot may leave.
 #[derive(Debug, PartialEq, Eq)]
-struct Left {
+pub struct Left {
     /// How many objects no ref reaches.
-    objects: String,
-    refs: String,
+    pub objects: String,
+    pub refs: String,
     /// Directories and origins in `deploy`.
-    deployments: usize,
+    pub deployments: usize,
     /// Kernels on the boot partition.
-    kernels: usize,
-    /// What is in `tmp` of the repository.
-    staged: Vec<String>,
+    pub kernels: usize,
+    /// Our directories in `tmp` of the repository.
+    pub staged: Vec<String>,
 }
 
 impl Left {
-    fn of(machine: &Machine) -> Result<Self> {
-        let repo = format!("--repo={}", machine.path("sysroot/ostree/repo").display());
+    pub fn of(machine: &Machine) -> Result<Self> {
         let names = |path: &str| -> Result<Vec<String>> {
             let entries =
                 fs::read_dir(machine.path("sysroot").join(path)).with_context(|| format!("listing {path}"))?;
             entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
         };
-        let text = run(&["ostree", "prune", &repo, "--no-prune", "--refs-only"])?;
+        let text = machine.ostree(&["prune", "--no-prune", "--refs-only"])?;
         let line = text.lines().find_map(|line| line.strip_prefix("Would delete: ")).unwrap_or("0");
         let staged = names("ostree/repo/tmp")?.into_iter().filter(|name| name.starts_with("slipstream-"));
         Ok(Self {
@@ -206,52 +208,4 @@ impl Left {
             staged: staged.collect(),
         })
     }
-}
-
-/// A run for another image was cut at each of its steps. Then this one is as if it had been the first, but for objects,
-/// which the next prune takes.
-#[cfg(feature = "failpoints")]
-pub fn cut_before() -> Result<()> {
-    for step in ["none", "layer-ref", "merge-commit", "image-ref", "deployment"] {
-        let mut machine = Machine::new()?;
-        if step != "none" {
-            let image = std::mem::take(&mut machine.image);
-            let digest = super::write_image(&machine.path("earlier"), |labels| labels["version"] = "another".into())?;
-            machine.image = format!("example.com/os/earlier@{digest}");
-            machine.failpoint = Some(step);
-            let source = format!("slipstream.source=oci:{}", machine.path("earlier").display());
-            let (output, _) = machine.boot(&machine.request(&source)?)?;
-            ensure!(!output.status.success(), "{step}: {output:?}");
-            (machine.image, machine.failpoint) = (image, None);
-        }
-        let (output, status) = machine.boot(&machine.request(&machine.source())?)?;
-        ensure!(outcome(status.as_ref()) == "swapped", "{step}: {status:?}, {output:?}");
-        run(&["ostree", "prune", &format!("--repo={}", machine.path("sysroot/ostree/repo").display()), "--refs-only"])?;
-        let left = Left::of(&machine)?;
-        ensure!(left.objects == "0" && left.staged.is_empty(), "{step}: {left:?}");
-        // A deployment is a directory and an origin.
-        ensure!(left.deployments == 4 && left.kernels == 2, "{step}: {left:?}");
-        let images = left.refs.lines().filter(|name| name.starts_with("ostree/container/")).count();
-        ensure!(images == 2 && !left.refs.contains("earlier"), "{step}: {left:?}");
-    }
-    Ok(())
-}
-
-/// A boot that was cut has brought the image; the next one is not to use it.
-#[cfg(feature = "failpoints")]
-pub fn cut_and_refused() -> Result<()> {
-    for step in ["layer-ref", "image-ref", "deployment"] {
-        let mut machine = Machine::new()?;
-        let before = Left::of(&machine)?;
-        machine.failpoint = Some(step);
-        let (output, _) = machine.boot(&machine.request(&machine.source())?)?;
-        ensure!(!output.status.success(), "{step}: {output:?}");
-        machine.failpoint = None;
-        let request = machine.request(&format!("{} slipstream.kernel=same", machine.source()))?;
-        let (output, status) = machine.boot(&request)?;
-        ensure!(outcome(status.as_ref()) == "skipped", "{step}: {status:?}, {output:?}");
-        let after = Left::of(&machine)?;
-        ensure!(Left { objects: before.objects.clone(), ..after } == before, "{step}: left something of {before:?}");
-    }
-    Ok(())
 }

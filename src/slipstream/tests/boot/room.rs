@@ -6,9 +6,22 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::machine::{Machine, NEW_KERNEL, OLD_KERNEL, outcome};
+use testkit::programs::run;
+use testkit::suite::Case;
 
-use super::layer::{Blob, Layer, Packing};
-use super::{Machine, NEW_KERNEL, OLD_KERNEL, layout, outcome, run};
+use crate::case;
+
+pub fn cases() -> [Case; 4] {
+    [
+        case("is_enough_for_two_kernels_and_not_for_a_third", two),
+        case("is_not_taken_from_an_older_kernel", three),
+        case("is_not_needed_for_the_kernel_that_is_there", same),
+        case("is_needed_for_device_trees", device_trees),
+    ]
+}
 
 /// Size of each kernel, in bytes. An initramfs here has none to speak of.
 const KERNEL: usize = 4 << 20;
@@ -44,21 +57,26 @@ fn kernel(seed: u8) -> String {
     (0..KERNEL).map(|n| char::from(b'a' + (n as u8).wrapping_mul(31).wrapping_add(seed) % 26)).collect()
 }
 
-/// A node image with these kernel and initramfs.
-fn image(machine: &mut Machine, version: &str, vmlinuz: &str, initramfs: &str) -> Result<()> {
-    let mut tar = Layer::new();
-    tar.dir("usr").dir("etc").file(&format!("usr/lib/modules/{version}/vmlinuz"), vmlinuz);
-    tar.file(&format!("usr/lib/modules/{version}/initramfs.img"), initramfs);
-    tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").file("etc/conf", "of the node image\n").dir("var");
-    let mut image = layout::Image::plain();
-    image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
-    machine.image = format!("example.com/os/node@{}", image.write(&machine.path("big"))?);
-    Ok(())
+/// Stages a node image with these kernel and initramfs, and `more`.
+fn stage(
+    machine: &mut Machine,
+    version: &str,
+    vmlinuz: &str,
+    initramfs: &str,
+    more: impl FnOnce(&mut Layer),
+) -> Result<()> {
+    let mut image = Image::plain();
+    image.layer(|layer| {
+        layer.dir("usr").dir("etc").file(&format!("usr/lib/modules/{version}/vmlinuz"), vmlinuz);
+        layer.file(&format!("usr/lib/modules/{version}/initramfs.img"), initramfs);
+        layer.file("usr/lib/os-release", "NAME=Test\nID=test\n").file("etc/conf", "of the node image\n").dir("var");
+        more(layer);
+    })?;
+    machine.stage("big", image)
 }
 
 fn boot(machine: &Machine) -> Result<Value> {
-    let (output, status) =
-        machine.boot(&machine.request(&format!("slipstream.source=oci:{}", machine.path("big").display()))?)?;
+    let (output, status) = machine.boot(&machine.request(&machine.source_at("big"))?)?;
     status.with_context(|| format!("no status: {output:?}"))
 }
 
@@ -74,13 +92,13 @@ fn on_boot(machine: &Machine) -> Result<Vec<String>> {
 /// The bootimage's kernel, as large as the others, deployed as what boots; before it an older one, if it is asked for.
 fn deploy(machine: &Machine, versions: &[(&str, u8)]) -> Result<()> {
     let root = machine.path("sysroot").display().to_string();
-    let (sysroot, repo) = (format!("--sysroot={root}"), format!("--repo={root}/ostree/repo"));
+    let sysroot = format!("--sysroot={root}");
     for (version, seed) in versions {
         let tree = machine.path(version);
         run(&["cp", "-a", &machine.path("tree").display().to_string(), &tree.display().to_string()])?;
         fs::rename(tree.join("usr/lib/modules").join(OLD_KERNEL), tree.join("usr/lib/modules").join(version))?;
         fs::write(tree.join("usr/lib/modules").join(version).join("vmlinuz"), kernel(*seed))?;
-        run(&["ostree", "commit", &repo, "--branch=bootimage", &format!("--tree=dir={}", tree.display())])?;
+        machine.ostree(&["commit", "--branch=bootimage", &format!("--tree=dir={}", tree.display())])?;
         run(&["ostree", "admin", "deploy", &sysroot, "--os=testos", "--retain", "--karg=rw", "bootimage"])?;
     }
     // The small one that every machine has.
@@ -88,18 +106,16 @@ fn deploy(machine: &Machine, versions: &[(&str, u8)]) -> Result<()> {
     Ok(())
 }
 
-pub fn two(_: &Machine) -> Result<()> {
-    let machine = &mut Machine::new()?;
+fn two(machine: &mut Machine) -> Result<()> {
     deploy(machine, &[("1.1-bootimage", 1)])?;
-    image(machine, NEW_KERNEL, &kernel(2), "initramfs")?;
+    stage(machine, NEW_KERNEL, &kernel(2), "initramfs", |_| {})?;
     let _boot = Partition::over(machine.path("sysroot/boot"), 2 * KERNEL + SMALL)?;
     let status = boot(machine)?;
     ensure!(outcome(Some(&status)) == "swapped", "{status}");
     ensure!(on_boot(machine)? == ["1.1-bootimage", NEW_KERNEL], "{:?}", on_boot(machine)?);
     // Not for a second one more, and the first two are as they were.
-    image(machine, "3.0-next", &kernel(3), "initramfs")?;
-    let (output, status) =
-        machine.boot(&machine.request(&format!("slipstream.source=oci:{}", machine.path("big").display()))?)?;
+    stage(machine, "3.0-next", &kernel(3), "initramfs", |_| {})?;
+    let (output, status) = machine.boot(&machine.request(&machine.source_at("big"))?)?;
     ensure!(outcome(status.as_ref()) == "failed", "{output:?}");
     let reason = status.map(|status| status["reason"].to_string()).unwrap_or_default();
     ensure!(reason.contains("not enough space on the boot partition: about 5 MiB are needed, "), "{reason}");
@@ -107,11 +123,10 @@ pub fn two(_: &Machine) -> Result<()> {
     Ok(())
 }
 
-/// A deployment of before the bootimage: nobody asked us to remove it.
-pub fn three(_: &Machine) -> Result<()> {
-    let machine = &mut Machine::new()?;
+/// A deployment of before the bootimage: its removal was not asked for.
+fn three(machine: &mut Machine) -> Result<()> {
     deploy(machine, &[("0.5-older", 0), ("1.1-bootimage", 1)])?;
-    image(machine, NEW_KERNEL, &kernel(2), "initramfs")?;
+    stage(machine, NEW_KERNEL, &kernel(2), "initramfs", |_| {})?;
     ensure!(machine.options()?.len() == 2, "{:?}", machine.options()?);
     {
         let _boot = Partition::over(machine.path("sysroot/boot"), 2 * KERNEL + SMALL)?;
@@ -134,10 +149,9 @@ pub fn three(_: &Machine) -> Result<()> {
 }
 
 /// Kernel and initramfs are the bootimage's to the last byte, as in a node image of the same build.
-pub fn same(_: &Machine) -> Result<()> {
-    let machine = &mut Machine::new()?;
+fn same(machine: &mut Machine) -> Result<()> {
     deploy(machine, &[("1.1-bootimage", 1)])?;
-    image(machine, "1.1-bootimage", &kernel(1), "old initramfs")?;
+    stage(machine, "1.1-bootimage", &kernel(1), "old initramfs", |_| {})?;
     let _boot = Partition::over(machine.path("sysroot/boot"), KERNEL + SMALL)?;
     let status = boot(machine)?;
     ensure!(outcome(Some(&status)) == "swapped", "{status}");
@@ -147,18 +161,11 @@ pub fn same(_: &Machine) -> Result<()> {
 }
 
 /// libostree copies device trees as well, and a node image that differs in nothing else has a directory of its own.
-pub fn device_trees(_: &Machine) -> Result<()> {
-    let machine = &mut Machine::new()?;
+fn device_trees(machine: &mut Machine) -> Result<()> {
     deploy(machine, &[("1.1-bootimage", 1)])?;
-    let mut tar = Layer::new();
-    let modules = "usr/lib/modules/1.1-bootimage";
-    tar.dir("usr").dir("etc").file(&format!("{modules}/vmlinuz"), &kernel(1));
-    tar.file(&format!("{modules}/initramfs.img"), "old initramfs");
-    tar.file(&format!("{modules}/dtb/vendor/board.dtb"), &kernel(2));
-    tar.file("usr/lib/os-release", "NAME=Test\nID=test\n").dir("var");
-    let mut image = layout::Image::plain();
-    image.push(&Blob::new(tar.finish(), Packing::Gzip))?;
-    machine.image = format!("example.com/os/node@{}", image.write(&machine.path("big"))?);
+    stage(machine, "1.1-bootimage", &kernel(1), "old initramfs", |layer| {
+        layer.file("usr/lib/modules/1.1-bootimage/dtb/vendor/board.dtb", &kernel(2));
+    })?;
     {
         let _boot = Partition::over(machine.path("sysroot/boot"), 2 * KERNEL + SMALL)?;
         let status = boot(machine)?;

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, fcntl_lock};
-use serde_json::Value;
+use testkit::image::Image as Written;
+use testkit::layout::Layout;
+use testkit::programs::ostree;
+use testkit::repo::{self, files_below, fsck, staged};
+use testkit::sandbox::Sandbox;
 
-use super::layer::{Blob, Layer, Packing};
-use super::layout;
-use super::sandbox::{Sandbox, files_below, fsck, staged};
-
+const SLIPSTREAM: &str = env!("CARGO_BIN_EXE_slipstream");
 /// Longest wait for a program that does something small.
 pub const LIMIT: Duration = Duration::from_secs(120);
 /// Below it: the refs of images.
@@ -24,35 +25,55 @@ const LAYERS: &str = "ostree/container/blob/";
 
 /// A staged image. All have their lowest layer in common, and each has one of its own.
 pub struct Image {
+    /// Its name for a pull.
     pub name: String,
+    /// Where it is.
     pub source: String,
     /// The digests of its layers, as refs have them.
     pub layers: Vec<String>,
 }
 
+/// The images that all cases pull, none of which they change.
+pub struct Images {
+    pub all: Vec<Image>,
+    /// Where they are; it goes with them.
+    _sandbox: Sandbox,
+}
+
+impl Images {
+    /// Writes them.
+    pub fn write() -> Result<Self> {
+        let sandbox = Sandbox::new(SLIPSTREAM)?;
+        let all =
+            ["one", "two", "three"].map(|name| Image::write(&sandbox, name)).into_iter().collect::<Result<_>>()?;
+        Ok(Self { all, _sandbox: sandbox })
+    }
+}
+
 impl Image {
-    pub fn write(sandbox: &Sandbox, name: &str) -> Result<Self> {
-        let (mut common, mut own) = (Layer::new(), Layer::new());
-        common.dir("usr").dir("usr/lib").dir("usr/share");
-        own.dir("usr/share");
-        for n in 0..200 {
-            common.file(&format!("usr/lib/common-{n}"), &format!("in all: {n}\n").repeat(n + 1));
-            own.file(&format!("usr/share/{name}-{n}"), &format!("in {name} only: {n}\n").repeat(n + 1));
-        }
-        let mut image = layout::Image::plain();
-        image.push(&Blob::new(common.finish(), Packing::Gzip))?;
-        image.push(&Blob::new(own.finish(), Packing::Gzip))?;
+    fn write(sandbox: &Sandbox, name: &str) -> Result<Self> {
+        let mut image = Written::plain();
+        image.layer(|common| {
+            common.dir("usr").dir("usr/lib").dir("usr/share");
+            for n in 0..200 {
+                common.file(&format!("usr/lib/common-{n}"), &format!("in all: {n}\n").repeat(n + 1));
+            }
+        })?;
+        image.layer(|own| {
+            own.dir("usr/share");
+            for n in 0..200 {
+                own.file(&format!("usr/share/{name}-{n}"), &format!("in {name} only: {n}\n").repeat(n + 1));
+            }
+        })?;
         let directory = sandbox.path().join(name);
-        fs::create_dir(&directory).context("creating a layout")?;
         let digest = image.write(&directory)?;
-        let manifest = fs::read(directory.join("blobs/sha256").join(digest.trim_start_matches("sha256:")))?;
-        let manifest: Value = serde_json::from_slice(&manifest)?;
-        let layers = manifest["layers"].as_array().context("no layers")?.iter();
-        let layers = layers.filter_map(|layer| Some(layer["digest"].as_str()?.replace(':', "_3A_"))).collect();
+        let layers = Layout::at(&directory).image()?.layers()?;
+        let layers = layers.iter().map(|digest| digest.replace(':', "_3A_")).collect();
         let source = format!("oci:{}", directory.display());
         Ok(Self { name: format!("example.com/os/{name}@{digest}"), source, layers })
     }
 
+    /// Returns the ref of a layer.
     pub fn layer_ref(&self, number: usize) -> String {
         format!("{LAYERS}{}", self.layers[number])
     }
@@ -69,6 +90,7 @@ impl Pull {
         fs::read_to_string(self.out.with_extension("err")).unwrap_or_default()
     }
 
+    /// Returns whether it has not ended.
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait().context("waiting for slipstream")?.is_none())
     }
@@ -88,13 +110,13 @@ impl Pull {
         }
     }
 
-    /// SIGKILL.
+    /// Kills it at once.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill().context("killing slipstream")?;
         self.child.wait().context("waiting for slipstream").map(drop)
     }
 
-    /// The commit that it prints.
+    /// Waits for its end, and returns the commit that it prints.
     pub fn end(mut self) -> Result<String> {
         let status = self.child.wait().context("waiting for slipstream")?;
         ensure!(status.success(), "{status}: {}", self.log());
@@ -102,33 +124,33 @@ impl Pull {
     }
 }
 
-/// The lock that libostree takes to prune; free when it is dropped.
-pub struct Exclusive(#[allow(dead_code, reason = "it is there to be dropped")] File);
-
 /// A repository.
 pub struct Place<'a> {
-    pub sandbox: &'a Sandbox,
-    pub images: &'a [Image],
+    sandbox: Sandbox,
+    pub images: &'a Images,
     pub repo: PathBuf,
 }
 
 impl<'a> Place<'a> {
-    /// A fresh one, in place of the one before.
-    pub fn new(sandbox: &'a Sandbox, images: &'a [Image]) -> Result<Self> {
-        let place = Self { sandbox, images, repo: sandbox.path().join("repo") };
-        if place.repo.exists() {
-            fs::remove_dir_all(&place.repo).context("removing the repository")?;
-        }
-        sandbox.repo(&place.repo, "bare")?;
-        Ok(place)
+    /// Makes a fresh one.
+    pub fn new(images: &'a Images) -> Result<Self> {
+        let sandbox = Sandbox::new(SLIPSTREAM)?;
+        let repo = sandbox.path().join("repo");
+        repo::init(&repo, "bare")?;
+        Ok(Self { sandbox, images, repo })
     }
 
+    /// Starts a pull; `name` is that of its output.
     pub fn start(&self, name: &str, image: &Image) -> Result<Pull> {
+        self.start_into(&self.repo, name, image)
+    }
+
+    fn start_into(&self, repo: &Path, name: &str, image: &Image) -> Result<Pull> {
         let out = self.sandbox.path().join(format!("{name}.out"));
         let create = |path: &Path| File::create(path).with_context(|| format!("creating {}", path.display()));
-        let child = Command::new(env!("CARGO_BIN_EXE_slipstream"))
+        let child = Command::new(SLIPSTREAM)
             .args(["pull", &image.source, "--image", &image.name, "--repo"])
-            .arg(&self.repo)
+            .arg(repo)
             .stdin(Stdio::null())
             .stdout(create(&out)?)
             .stderr(create(&out.with_extension("err"))?)
@@ -136,50 +158,50 @@ impl<'a> Place<'a> {
         Ok(Pull { child: child.context("running slipstream")?, out })
     }
 
+    /// Pulls, and returns the commit.
     pub fn pull(&self, image: &Image) -> Result<String> {
         self.start("pull", image)?.end()
     }
 
-    /// What a pull into a repository of its own gives.
+    /// Returns the commit of a pull into a repository of its own.
     pub fn expected(&self, image: &Image) -> Result<String> {
-        let other = Self { repo: self.sandbox.path().join("other"), ..*self };
-        self.sandbox.repo(&other.repo, "bare")?;
-        let commit = other.pull(image);
-        fs::remove_dir_all(&other.repo).context("removing the repository")?;
+        let other = self.sandbox.path().join("other");
+        repo::init(&other, "bare")?;
+        let commit = self.start_into(&other, "other", image)?.end();
+        fs::remove_dir_all(&other).context("removing the repository")?;
         commit
     }
 
-    pub fn lock(&self) -> Result<Exclusive> {
+    /// Takes the lock that libostree takes to prune; it is free when the file is dropped.
+    pub fn lock(&self) -> Result<File> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(self.repo.join(".lock"))?;
         fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).context("locking the repository")?;
-        Ok(Exclusive(file))
+        Ok(file)
     }
 
+    /// Runs ostree on the repository.
     pub fn ostree(&self, words: &[&str]) -> Result<String> {
-        let output = Command::new("ostree").args(words).arg(format!("--repo={}", self.repo.display())).output()?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "ostree {}: {}", words.join(" "), text.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        ostree(&self.repo, words)
     }
 
-    /// A directory to commit.
+    /// Makes a directory to commit.
     pub fn tree(&self) -> Result<PathBuf> {
         let tree = self.sandbox.path().join("tree");
         fs::create_dir_all(&tree).context("creating a tree")?;
         Ok(tree)
     }
 
-    /// All refs, with their commits.
+    /// Returns all refs, with their commits.
     pub fn refs(&self) -> Result<BTreeMap<String, String>> {
-        let heads = self.repo.join("refs/heads");
-        let read = |name: String| Ok((name.clone(), fs::read_to_string(heads.join(name))?.trim().to_owned()));
-        files_below(&heads)?.into_iter().map(read).collect()
+        repo::refs(&self.repo)
     }
 
+    /// Returns the refs of images.
     pub fn image_refs(&self) -> Result<Vec<String>> {
         Ok(self.refs()?.into_keys().filter(|name| name.starts_with(IMAGES)).collect())
     }
 
+    /// Returns the commit that a ref names.
     pub fn commit_of(&self, name: &str) -> Result<String> {
         self.refs()?.remove(name).with_context(|| format!("there is no ref {name}"))
     }
@@ -193,7 +215,7 @@ impl<'a> Place<'a> {
         fs::rename(temporary, path).context("setting a ref")
     }
 
-    /// A prune would find nothing.
+    /// Fails if a prune finds something.
     pub fn ensure_all_reachable(&self) -> Result<()> {
         let objects = files_below(&self.repo.join("objects"))?;
         self.ostree(&["prune", "--refs-only"])?;
@@ -202,6 +224,7 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
+    /// Fails if something is broken, or left by us.
     pub fn ensure_sound(&self) -> Result<()> {
         let fault = fsck(&self.repo)?;
         ensure!(fault.is_none(), "ostree fsck: {}", fault.unwrap_or_default());

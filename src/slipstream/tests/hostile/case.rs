@@ -7,10 +7,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::Image;
-use crate::sandbox::{Run, Sandbox, files_below, fsck, staged};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::repo::{self, files_below, fsck, staged};
+use testkit::sandbox::{Run, Sandbox};
+use testkit::suite::{self, say};
 
 /// The most memory that any image may need, in KiB.
 const MEMORY: u64 = 64 << 10;
@@ -32,111 +34,121 @@ pub enum Expect {
 }
 
 /// Writes the layout into a directory that exists, and returns the digest to pull.
-type Build = Box<dyn FnOnce(&Path) -> Result<String>>;
-/// Makes repository or layout into something else. It gets the sandbox, the layout and the repository.
-type Prepare = Box<dyn FnOnce(&Sandbox, &Path, &Path) -> Result<()>>;
+type Build = Box<dyn FnOnce(&Path) -> Result<String> + Send>;
+/// Makes layout or repository, in this order, into something else.
+type Prepare = Box<dyn FnOnce(&Path, &Path) -> Result<()> + Send>;
 
+/// An image and what comes of it.
 pub struct Case {
-    pub label: String,
+    name: String,
     build: Build,
     prepare: Option<Prepare>,
     expect: Expect,
     /// Whether the repository is one that fsck can look at afterwards.
     repo_is_sound: bool,
-    /// Name of the image in place of the usual.
-    name: String,
-    after: Option<Box<dyn FnOnce() -> Result<()>>>,
+    /// The name of the image.
+    image: String,
+    after: Option<Box<dyn FnOnce() -> Result<()> + Send>>,
 }
 
 impl Case {
-    pub fn new(label: &str, build: impl FnOnce(&Path) -> Result<String> + 'static) -> Self {
+    /// Makes a case of an image that `build` writes. Until it says otherwise, it is to be imported.
+    pub fn new(name: &str, build: impl FnOnce(&Path) -> Result<String> + Send + 'static) -> Self {
         Self {
-            label: label.to_owned(),
+            name: name.to_owned(),
             build: Box::new(build),
             prepare: None,
             expect: Expect::Imported,
             repo_is_sound: true,
-            name: NAME.to_owned(),
+            image: NAME.to_owned(),
             after: None,
         }
     }
 
-    /// An image without ostree in it, which `fill` makes.
-    pub fn image(label: &str, fill: impl FnOnce(&mut Image) -> Result<()> + 'static) -> Self {
-        Self::new(label, |dir| {
+    /// Makes a case of an image without ostree in it, which `fill` makes.
+    pub fn image(name: &str, fill: impl FnOnce(&mut Image) -> Result<()> + Send + 'static) -> Self {
+        Self::new(name, |dir| {
             let mut image = Image::plain();
             fill(&mut image)?;
             image.write(dir)
         })
     }
 
-    /// An image of one gzip layer of plain files.
-    pub fn layer(label: &str, fill: impl FnOnce(&mut Layer) + 'static) -> Self {
-        Self::image(label, |image| {
+    /// Makes a case of an image of one gzip layer of plain files.
+    pub fn layer(name: &str, fill: impl FnOnce(&mut Layer) + Send + 'static) -> Self {
+        Self::image(name, |image| {
             let mut layer = Layer::new();
             fill(&mut layer);
             image.push(&Blob::new(layer.finish(), Packing::Gzip))
         })
     }
 
-    /// The error that it has to end with.
+    /// Expects an error with these words in it.
     pub fn refused(mut self, words: &[&str]) -> Self {
         self.expect = Expect::Refused(words.iter().map(|word| (*word).to_owned()).collect());
         self
     }
 
-    pub fn prepare(mut self, prepare: impl FnOnce(&Sandbox, &Path, &Path) -> Result<()> + 'static) -> Self {
+    /// Changes layout or repository before the pull.
+    pub fn prepare(mut self, prepare: impl FnOnce(&Path, &Path) -> Result<()> + Send + 'static) -> Self {
         self.prepare = Some(Box::new(prepare));
         self
     }
 
-    /// Either way is right.
+    /// Takes either ending.
     pub fn either(mut self) -> Self {
         self.expect = Expect::Either;
         self
     }
 
-    /// What has to hold afterwards, whatever else went wrong.
-    pub fn after(mut self, after: impl FnOnce() -> Result<()> + 'static) -> Self {
+    /// Checks one thing more, whatever else went wrong.
+    pub fn after(mut self, after: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
         self.after = Some(Box::new(after));
         self
     }
 
+    /// Leaves out what is checked by ostree: it could not open the repository.
     pub fn without_fsck(mut self) -> Self {
         self.repo_is_sound = false;
         self
     }
 
-    pub fn named(mut self, name: String) -> Self {
-        self.name = name;
+    /// Pulls the image under another name.
+    pub fn named(mut self, image: String) -> Self {
+        self.image = image;
         self
     }
 
-    /// Pulls the image and judges. Returns what was said.
-    pub fn run(self, sandbox: &Sandbox) -> Result<String> {
+    /// Returns the test of this case. Its name begins with what has to come of the image.
+    pub fn test(self) -> suite::Case {
+        let does = match self.expect {
+            Expect::Refused(_) => "refuses",
+            Expect::Imported => "imports",
+            Expect::Either => "survives",
+        };
+        suite::Case::new(format!("{does}_{}", self.name), || {
+            let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?;
+            self.run(&sandbox).map(say)
+        })
+    }
+
+    /// Pulls the image and judges; returns what was said.
+    fn run(self, sandbox: &Sandbox) -> Result<String> {
         let (layout, repo) = (sandbox.path().join("layout"), sandbox.path().join("repo"));
         fs::create_dir_all(&layout).context("creating the layout")?;
         let digest = (self.build)(&layout).context("building the image")?;
-        sandbox.repo(&repo, "bare")?;
+        repo::init(&repo, "bare")?;
         if let Some(prepare) = self.prepare {
-            prepare(sandbox, &layout, &repo).context("preparing")?;
+            prepare(&layout, &repo).context("preparing")?;
         }
         let source = format!("oci:{}", layout.display());
-        let run = sandbox.pull(&source, &format!("{}{digest}", self.name), &repo, TIME)?;
+        let run = sandbox.pull(&source, &format!("{}{digest}", self.image), &repo, TIME)?;
         let mut result = judge(&run, &self.expect);
         if self.repo_is_sound {
             result = result.and_then(|said| ensure_clean(&repo, &run, &self.expect).map(|()| said));
         }
         if let Some(after) = self.after {
             result = result.and_then(|said| after().map(|()| said));
-        }
-        match nix::mount::umount(&repo) {
-            // A case may have mounted something there; for the others there is nothing to do.
-            Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
-            Err(error) => return Err(error).context("unmounting the repository"),
-        }
-        for path in [&layout, &repo] {
-            fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))?;
         }
         result.map(|said| format!("{} MiB: {said}", run.peak >> 10))
     }

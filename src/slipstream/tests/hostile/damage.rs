@@ -3,10 +3,11 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use testkit::blob::{Blob, Packing, digest};
+use testkit::image::Image;
+use testkit::layer::Layer;
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::{Image, digest};
 
 const PACKINGS: [(&str, Packing); 3] = [("plain", Packing::Tar), ("gzip", Packing::Gzip), ("zstd", Packing::Zstd)];
 const LAYERS: usize = 3;
@@ -33,7 +34,16 @@ impl Damage {
         }
     }
 
-    /// What the blob's own verdict says of it.
+    fn name(self) -> String {
+        match self {
+            Self::Cut(count) => format!("cut_by_{count}"),
+            Self::CutTo(part) => format!("cut_to_{part}"),
+            Self::Pad(count) => format!("padded_by_{count}"),
+            Self::Flip(part) => format!("flipped_at_{part}"),
+        }
+    }
+
+    /// Returns the blob's own verdict.
     fn verdict(self) -> &'static str {
         match self {
             Self::Cut(_) | Self::CutTo(_) | Self::Pad(_) => "size mismatch: expected ",
@@ -74,7 +84,7 @@ fn three(image: &mut Image, packing: Packing) -> Result<()> {
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, packing) in PACKINGS {
-        cases.push(Case::image(&format!("control-{name}"), move |image| three(image, packing)));
+        cases.push(Case::image(&format!("{name}_layers"), move |image| three(image, packing)));
         for at in 0..LAYERS {
             // All of them in the middle; in the first and the last layer one of each kind.
             for damage in DAMAGES.into_iter().step_by(if at == 1 { 1 } else { 3 }) {
@@ -83,10 +93,10 @@ pub fn cases() -> Vec<Case> {
             cases.push(wrong_diff_id(name, packing, at));
         }
         for (label, damage, words) in LIES {
-            cases.push(damaged_tar(&format!("{name}-{label}"), packing, damage, words));
+            cases.push(damaged_tar(&format!("{name}_{label}"), packing, damage, words));
         }
         for (label, value, words) in SIZES {
-            cases.push(wrong_size(&format!("{name}-{label}"), packing, value, words));
+            cases.push(wrong_size(&format!("{name}_{label}"), packing, value, words));
         }
     }
     cases
@@ -95,7 +105,7 @@ pub fn cases() -> Vec<Case> {
 /// The bytes are not those of the descriptor: a bad disk.
 fn damaged_blob(name: &str, packing: Packing, at: usize, damage: Damage) -> Case {
     let place = format!("importing layer {}/{LAYERS} sha256:", at + 1);
-    Case::image(&format!("blob-{name}-{}-{damage:?}", at + 1), move |image| {
+    Case::image(&format!("{name}_blob_{}_{}", at + 1, damage.name()), move |image| {
         three(image, packing)?;
         damage.apply(&mut image.blobs[at].1);
         Ok(())
@@ -105,7 +115,7 @@ fn damaged_blob(name: &str, packing: Packing, at: usize, damage: Damage) -> Case
 
 fn wrong_diff_id(name: &str, packing: Packing, at: usize) -> Case {
     let place = format!("importing layer {}/{LAYERS} sha256:", at + 1);
-    Case::image(&format!("diffid-{name}-{}", at + 1), move |image| {
+    Case::image(&format!("{name}_diffid_{}", at + 1), move |image| {
         three(image, packing)?;
         image.config["rootfs"]["diff_ids"][at] = json!(digest(b"something else"));
         Ok(())
@@ -118,14 +128,14 @@ type Lie = (&'static str, fn(&mut Vec<u8>), &'static [&'static str]);
 
 /// Offsets in the tar of `tar(0)`: two directories, then the PAX header of the first file.
 const LIES: [Lie; 8] = [
-    ("tar-cut-in-header", |tar| tar.truncate(700), &["after offset 512", "archive ends inside a header"]),
-    ("tar-cut-in-content", |tar| tar.truncate(3000), &["importing usr/lib/0", "reading a file of the layer"]),
-    ("tar-cut-in-padding", cut_in_padding, &["reading tar header after offset "]),
-    ("tar-name", |tar| tar[3] ^= 1, &["header checksum mismatch: expected "]),
-    ("tar-checksum", |tar| tar[148] = b'9', &["is not an octal number"]),
-    ("tar-size", |tar| tar[1024 + 124] = b'x', &["after offset 1024", "reading "]),
-    ("tar-no-tar", |tar| tar.fill(b'x'), &["after offset 0", "reading "]),
-    ("tar-half-a-block-of-zeros", |tar| *tar = vec![0; 300], &["archive ends inside a header"]),
+    ("tar_cut_in_header", |tar| tar.truncate(700), &["after offset 512", "archive ends inside a header"]),
+    ("tar_cut_in_content", |tar| tar.truncate(3000), &["importing usr/lib/0", "reading a file of the layer"]),
+    ("tar_cut_in_padding", cut_in_padding, &["reading tar header after offset "]),
+    ("tar_name", |tar| tar[3] ^= 1, &["header checksum mismatch: expected "]),
+    ("tar_checksum", |tar| tar[148] = b'9', &["is not an octal number"]),
+    ("tar_size", |tar| tar[1024 + 124] = b'x', &["after offset 1024", "reading "]),
+    ("tar_no_tar", |tar| tar.fill(b'x'), &["after offset 0", "reading "]),
+    ("tar_half_a_block_of_zeros", |tar| *tar = vec![0; 300], &["archive ends inside a header"]),
 ];
 
 /// The last file has 777 bytes; its padding goes to 1024.
@@ -145,13 +155,13 @@ fn damaged_tar(label: &str, packing: Packing, damage: fn(&mut Vec<u8>), words: &
 }
 
 const SIZES: [(&str, i128, &[&str]); 7] = [
-    ("size-one-less", -1, &["size mismatch: expected ", ", got more"]),
-    ("size-one-more", 1, &["size mismatch: expected ", ", got "]),
-    ("size-zero", i128::MIN, &["size mismatch: expected 0 bytes, got more"]),
-    ("size-2^39", 1 << 39, &["not enough space"]),
-    ("size-2^63", 1 << 63, &["reading manifest.layers[1]: size"]),
-    ("size-2^64-1", i128::MAX, &["reading manifest.layers[1]: size"]),
-    ("size-negative", -1_000_000, &["expected size to be a count"]),
+    ("size_one_less", -1, &["size mismatch: expected ", ", got more"]),
+    ("size_one_more", 1, &["size mismatch: expected ", ", got "]),
+    ("size_zero", i128::MIN, &["size mismatch: expected 0 bytes, got more"]),
+    ("size_2_to_the_39", 1 << 39, &["not enough space"]),
+    ("size_2_to_the_63", 1 << 63, &["reading manifest.layers[1]: size"]),
+    ("size_2_to_the_64_minus_1", i128::MAX, &["reading manifest.layers[1]: size"]),
+    ("size_negative", -1_000_000, &["expected size to be a count"]),
 ];
 
 fn wrong_size(label: &str, packing: Packing, add: i128, words: &[&str]) -> Case {

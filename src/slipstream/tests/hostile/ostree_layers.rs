@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Layers with ostree objects in them that are not what they shoud be.
+//! Layers with ostree objects in them that are not what they should be.
 
 use anyhow::Result;
 use tar::EntryType;
+use testkit::base::{Base, honest, of_layers};
+use testkit::blob::{Blob, Packing, hex, sha256};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::objects::{Object, dirmeta, dirtree, object_path, xattrs};
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::Image;
-use crate::objects::{Base, Object, dirmeta, dirtree, honest, object_path, of_layers, sha256, xattrs};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        base("control-base", || Ok(honest())),
-        Case::new("control-base-and-derived", |dir| {
+        base("base", || Ok(honest())),
+        Case::new("base_and_derived", |dir| {
             let mut image = honest().image()?;
             let mut layer = Layer::new();
             layer.file("usr/lib/.wh.one", "").file("usr/lib/three", "three");
@@ -20,14 +22,10 @@ pub fn cases() -> Vec<Case> {
             image.write(dir)
         }),
         // Both are read at once, and write the same objects.
-        Case::new("control-same-chunk-twice", |dir| {
+        Case::new("same_chunk_twice", |dir| {
             let base = honest();
-            let chunk = |n: usize| {
-                let mut layer = Layer::new();
-                base.chunks[n].iter().for_each(|object| object.append(&mut layer));
-                layer
-            };
-            of_layers(base.commit_layer(), vec![chunk(0), chunk(0), chunk(0), chunk(1)])?.write(dir)
+            let chunks = [0, 0, 0, 1].map(|n| base.chunk(n));
+            of_layers(base.commit_layer(), chunks.into())?.write(dir)
         }),
     ];
     cases.extend(chunks());
@@ -36,23 +34,17 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-fn base(label: &str, make: impl FnOnce() -> Result<Base> + 'static) -> Case {
+fn base(label: &str, make: impl FnOnce() -> Result<Base> + Send + 'static) -> Case {
     Case::new(label, |dir| make()?.image()?.write(dir))
 }
 
 /// The honest base, with entries of `fill` in a chunk of their own before its last.
-fn chunk(label: &str, fill: impl FnOnce(&mut Layer) + 'static) -> Case {
+fn chunk(label: &str, fill: impl FnOnce(&mut Layer) + Send + 'static) -> Case {
     Case::new(label, |dir| {
         let base = honest();
         let mut bad = Layer::new();
         fill(&mut bad);
-        let mut chunks = vec![bad];
-        for objects in &base.chunks {
-            let mut layer = Layer::new();
-            objects.iter().for_each(|object| object.append(&mut layer));
-            chunks.push(layer);
-        }
-        of_layers(base.commit_layer(), chunks)?.write(dir)
+        of_layers(base.commit_layer(), vec![bad, base.chunk(0), base.chunk(1)])?.write(dir)
     })
 }
 
@@ -74,54 +66,54 @@ fn chunks() -> Vec<Case> {
     };
     let place = "importing layer 2/4 sha256:";
     vec![
-        chunk("chunk-name-is-not-checksum", |l| put(l, &sha256(b"x"), b"", b"small")).refused(&[
+        chunk("chunk_name_is_not_checksum", |l| put(l, &sha256(b"x"), b"", b"small")).refused(&[
             place,
             "object mismatch: expected ",
             ", got ",
         ]),
-        chunk("chunk-large-name-is-not-checksum", |l| put(l, &sha256(b"x"), b"", &[b'x'; 300_000])).refused(&[
+        chunk("chunk_large_name_is_not_checksum", |l| put(l, &sha256(b"x"), b"", &[b'x'; 300_000])).refused(&[
             place,
             "object mismatch: expected ",
             ", got ",
         ]),
-        chunk("chunk-xattrs-name-mismatch", |l| {
+        chunk("chunk_xattrs_name_mismatch", |l| {
             let name = object_path(&sha256(b"x"), "file-xattrs");
             l.entry(EntryType::Regular, name.as_bytes(), b"", b"y");
         })
         .refused(&[place, "xattrs mismatch: expected ", ", got "]),
-        chunk("chunk-xattrs-of-another", |l| {
+        chunk("chunk_xattrs_of_another", |l| {
             l.entry(EntryType::Regular, object_path(&sha256(b"x"), "file-xattrs-link").as_bytes(), b"", b"");
             l.entry(EntryType::Regular, object_path(&sha256(b"y"), "file").as_bytes(), b"", b"");
         })
         .refused(&[place, "xattrs of "]),
-        entry("chunk-metadata-dirtree", "dirtree").refused(&[place, "metadata object in a chunk"]),
-        entry("chunk-metadata-commit", "commit").refused(&[place, "metadata object in a chunk"]),
-        entry("chunk-object-alone", "file").refused(&[place, "object without xattrs before it"]),
-        entry("chunk-unknown-type", "payload-link").refused(&[place, "unknown object type"]),
-        chunk("chunk-name-with-dotdot", |l| {
+        entry("chunk_metadata_dirtree", "dirtree").refused(&[place, "metadata object in a chunk"]),
+        entry("chunk_metadata_commit", "commit").refused(&[place, "metadata object in a chunk"]),
+        entry("chunk_object_alone", "file").refused(&[place, "object without xattrs before it"]),
+        entry("chunk_unknown_type", "payload-link").refused(&[place, "unknown object type"]),
+        chunk("chunk_name_with_dotdot", |l| {
             let path = "sysroot/ostree/repo/objects/../../../../etc/passwd.file";
             l.entry(EntryType::Regular, path.as_bytes(), b"", b"");
         })
         .refused(&[place]),
-        chunk("chunk-object-twice", |l| {
+        chunk("chunk_object_twice", |l| {
             Object::file(b"twice").append(l);
             Object::file(b"twice").append(l);
         })
         .refused(&[place, "object is in the layer twice"]),
-        chunk("chunk-object-is-a-device", |l| {
+        chunk("chunk_object_is_a_device", |l| {
             let name = object_path(&sha256(b"x"), "file");
             l.entry(EntryType::Regular, format!("{name}-xattrs-link").as_bytes(), b"", b"");
             l.entry(EntryType::Char, name.as_bytes(), b"", b"");
         })
         .refused(&[place, "neither a file nor a symbolic link"]),
-        chunk("chunk-uid-minus-one", |l| Object { uid: u32::MAX, ..Object::file(b"x") }.append(l))
+        chunk("chunk_uid_minus_one", |l| Object { uid: u32::MAX, ..Object::file(b"x") }.append(l))
             .refused(&[place, "uid 4294967295"]),
-        with_xattrs("chunk-xattrs-garbage", b"\xff\xff\xff".to_vec()).refused(&[place, "metadata object has a bad"]),
-        with_xattrs("chunk-xattrs-twice", xattrs(&[("trusted.a", b"1"), ("trusted.a", b"2")])).refused(&[place]),
-        with_xattrs("chunk-xattrs-empty-value", xattrs(&[("trusted.a", b"")])).refused(&[place]),
-        with_xattrs("control-chunk-xattrs", xattrs(&[("trusted.a", b"1"), ("trusted.b", b"2")])),
-        with_xattrs("chunk-xattrs-2-MiB", vec![0; 2 << 20]).refused(&[place, "over the limit of 1048576"]),
-        chunk("chunk-many-tiny-xattrs", |l| {
+        with_xattrs("chunk_xattrs_garbage", b"\xff\xff\xff".to_vec()).refused(&[place, "metadata object has a bad"]),
+        with_xattrs("chunk_xattrs_twice", xattrs(&[("trusted.a", b"1"), ("trusted.a", b"2")])).refused(&[place]),
+        with_xattrs("chunk_xattrs_empty_value", xattrs(&[("trusted.a", b"")])).refused(&[place]),
+        with_xattrs("chunk_xattrs", xattrs(&[("trusted.a", b"1"), ("trusted.b", b"2")])),
+        with_xattrs("chunk_xattrs_2_mib", vec![0; 2 << 20]).refused(&[place, "over the limit of 1048576"]),
+        chunk("chunk_many_tiny_xattrs", |l| {
             for n in 0..60_000_u32 {
                 let bytes = n.to_le_bytes();
                 l.mtime(0).entry(EntryType::Regular, shared(&bytes).as_bytes(), b"", &bytes);
@@ -132,7 +124,7 @@ fn chunks() -> Vec<Case> {
 
 /// Short enough for the header's own field, so that many of them fit in a test.
 fn shared(bytes: &[u8]) -> String {
-    format!("sysroot/ostree/repo/xattrs/{}", crate::objects::hex(&sha256(bytes)))
+    format!("sysroot/ostree/repo/xattrs/{}", hex(&sha256(bytes)))
 }
 
 fn commit_layers() -> Vec<Case> {
@@ -148,34 +140,34 @@ fn commit_layers() -> Vec<Case> {
     }
     let place = "importing layer 1/1 sha256:";
     vec![
-        layer("commit-chunks-missing", |_| {}).refused(&["checking commit ", " is missing"]),
-        layer("commit-second", |l| {
+        layer("commit_chunks_missing", |_| {}).refused(&["checking commit ", " is missing"]),
+        layer("commit_second", |l| {
             let mut base = Base::default();
             let empty = base.dirtree(&dirtree(&[], &[]));
             let other = base.finish(empty).commit;
             l.entry(EntryType::Regular, object_path(&sha256(&other), "commit").as_bytes(), b"", &other);
         })
         .refused(&[place, "layer has a second commit"]),
-        layer("commit-metadata-of-another", |l| add(l, "commitmeta")).refused(&[place, "of another commit"]),
-        layer("commit-metadata-too-large", |l| {
+        layer("commit_metadata_of_another", |l| add(l, "commitmeta")).refused(&[place, "of another commit"]),
+        layer("commit_metadata_too_large", |l| {
             let name = object_path(&sha256(b"x"), "dirtree");
             l.entry(EntryType::Regular, name.as_bytes(), b"", &vec![0; 11 << 20]);
         })
         .refused(&[place, "over the limit of 10485760"]),
-        Case::new("commit-none", |dir| {
+        Case::new("commit_none", |dir| {
             let mut layer = Layer::new();
             layer.file("usr/x", "x");
             of_layers(layer, Vec::new())?.write(dir)
         })
         .refused(&[place, "layer has no commit"]),
-        Case::new("commit-garbage", |dir| {
+        Case::new("commit_garbage", |dir| {
             let mut layer = Layer::new();
             let name = object_path(&sha256(b"garbage"), "commit");
             layer.entry(EntryType::Regular, name.as_bytes(), b"", b"garbage");
             of_layers(layer, Vec::new())?.write(dir)
         })
         .refused(&["metadata object"]),
-        Case::new("commit-is-a-layer-of-files", |dir| {
+        Case::new("commit_is_a_layer_of_files", |dir| {
             let mut image: Image = honest().image()?;
             image.config["rootfs"]["diff_ids"][0] = image.config["rootfs"]["diff_ids"][1].clone();
             image.write(dir)
@@ -206,25 +198,25 @@ fn trees() -> Vec<Case> {
         })
     };
     vec![
-        with_root("control-tree", &["a", "b"], &["c", "d"]),
-        with_root("tree-dotdot", &[".."], &[]).refused(&["directory has an entry named \"..\""]),
-        with_root("tree-slash", &["a/b"], &[]).refused(&["directory has an entry named \"a/b\""]),
-        with_root("tree-slash-dir", &[], &["../x"]).refused(&["directory has an entry named \"../x\""]),
-        with_root("tree-empty-name", &[""], &[]).refused(&["directory has an entry named \"\""]),
-        with_root("tree-nul", &["a\0b"], &[]).refused(&["NUL byte"]),
-        with_root("tree-name-twice", &["a", "a"], &[]).refused(&["two entries named \"a\""]),
-        with_root("tree-file-and-dir", &["a"], &["a"]).refused(&["two entries named \"a\""]),
-        with_meta("dirmeta-garbage", b"garbage".to_vec()).refused(&["dirmeta"]),
-        with_meta("dirmeta-of-a-file", dirmeta(0o100_644, &[])).refused(&["dirmeta"]),
-        with_meta("dirmeta-bad-xattrs", dirmeta(0o040_755, b"\xff\xff\xff")).refused(&["metadata object has a bad"]),
-        base("tree-300-deep", || {
+        with_root("tree", &["a", "b"], &["c", "d"]),
+        with_root("tree_dotdot", &[".."], &[]).refused(&["directory has an entry named \"..\""]),
+        with_root("tree_slash", &["a/b"], &[]).refused(&["directory has an entry named \"a/b\""]),
+        with_root("tree_slash_dir", &[], &["../x"]).refused(&["directory has an entry named \"../x\""]),
+        with_root("tree_empty_name", &[""], &[]).refused(&["directory has an entry named \"\""]),
+        with_root("tree_nul", &["a\0b"], &[]).refused(&["NUL byte"]),
+        with_root("tree_name_twice", &["a", "a"], &[]).refused(&["two entries named \"a\""]),
+        with_root("tree_file_and_dir", &["a"], &["a"]).refused(&["two entries named \"a\""]),
+        with_meta("dirmeta_garbage", b"garbage".to_vec()).refused(&["dirmeta"]),
+        with_meta("dirmeta_of_a_file", dirmeta(0o100_644, &[])).refused(&["dirmeta"]),
+        with_meta("dirmeta_bad_xattrs", dirmeta(0o040_755, b"\xff\xff\xff")).refused(&["metadata object has a bad"]),
+        base("tree_300_deep", || {
             let mut base = Base::default();
             let empty = base.dirtree(&dirtree(&[], &[]));
             let root = base.below(empty, &["d"; 300]);
             Ok(base.finish(root))
         })
         .refused(&["directories are nested deeper than 256"]),
-        base("tree-bomb", || {
+        base("tree_bomb", || {
             let mut base = Base::default();
             let (mut tree, meta) = (base.dirtree(&dirtree(&[], &[])), base.plain_meta());
             for _ in 0..60 {
@@ -240,7 +232,7 @@ fn trees() -> Vec<Case> {
 /// The policy is unpacked for libselinux: `x` is a link to a directory of the machine, and a directory.
 fn policy_that_leads_outside() -> Case {
     const OUTSIDE: &str = "/run/slipstream-hostile-test";
-    base("policy-leads-outside", || {
+    base("policy_leads_outside", || {
         let mut base = Base::default();
         let (link, file) = (Object::symlink(OUTSIDE), Object::file(b"put here by an image\n"));
         let inner = base.dirtree(&dirtree(&[("new", file.checksum())], &[]));
@@ -250,7 +242,7 @@ fn policy_that_leads_outside() -> Case {
         base.chunks.push(vec![link, file]);
         Ok(base.finish(root))
     })
-    .prepare(|_, _, _| {
+    .prepare(|_, _| {
         std::fs::create_dir_all(OUTSIDE)?;
         Ok(())
     })

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use testkit::base::{honest, of_layers};
+use testkit::blob::{Blob, Packing};
+use testkit::image::Image;
+use testkit::layer::Layer;
+use testkit::repo;
+use testkit::sandbox::tmpfs;
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout::Image;
-use crate::objects::honest;
-use crate::sandbox::Sandbox;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = sources();
@@ -41,7 +43,7 @@ fn layer_blob(layout: &Path) -> Result<PathBuf> {
 
 /// Puts something else in place of the layer's blob.
 fn instead(label: &str, put: fn(&Path) -> Result<()>) -> Case {
-    Case::image(label, one_layer).prepare(move |_, layout, _| {
+    Case::image(label, one_layer).prepare(move |layout, _| {
         let path = layer_blob(layout)?;
         fs::rename(&path, layout.join("moved")).context("moving the blob")?;
         put(&path)
@@ -50,7 +52,7 @@ fn instead(label: &str, put: fn(&Path) -> Result<()>) -> Case {
 
 /// Puts something else in place of a file of the layout.
 fn marker(label: &str, put: fn(&Path) -> Result<()>) -> Case {
-    Case::image(label, one_layer).prepare(move |_, layout, _| {
+    Case::image(label, one_layer).prepare(move |layout, _| {
         let path = layout.join("oci-layout");
         fs::remove_file(&path).context("removing the marker")?;
         put(&path)
@@ -64,15 +66,15 @@ fn fifo(path: &Path) -> Result<()> {
 fn sources() -> Vec<Case> {
     let no_file = "not a regular file";
     vec![
-        instead("blob-is-a-directory", |path| fs::create_dir(path).context("creating a directory")).refused(&[no_file]),
-        instead("blob-is-a-fifo", fifo).refused(&[no_file]),
-        instead("blob-is-a-symlink", |path| symlink("../../moved", path).context("linking"))
+        instead("blob_is_a_directory", |path| fs::create_dir(path).context("creating a directory")).refused(&[no_file]),
+        instead("blob_is_a_fifo", fifo).refused(&[no_file]),
+        instead("blob_is_a_symlink", |path| symlink("../../moved", path).context("linking"))
             .refused(&["opening blob "]),
-        instead("blob-is-missing", |_| Ok(())).refused(&["importing layer 1/1", "No such file or directory"]),
-        marker("marker-is-a-fifo", fifo).refused(&["oci-layout"]),
-        marker("marker-is-missing", |_| Ok(())).refused(&["is no OCI layout"]),
-        marker("marker-is-endless", |path| symlink("/dev/zero", path).context("linking")).refused(&["oci-layout"]),
-        marker("marker-of-version-2", |path| {
+        instead("blob_is_missing", |_| Ok(())).refused(&["importing layer 1/1", "No such file or directory"]),
+        marker("marker_is_a_fifo", fifo).refused(&["oci-layout"]),
+        marker("marker_is_missing", |_| Ok(())).refused(&["is no OCI layout"]),
+        marker("marker_is_endless", |path| symlink("/dev/zero", path).context("linking")).refused(&["oci-layout"]),
+        marker("marker_of_version_2", |path| {
             fs::write(path, r#"{"imageLayoutVersion":"2.0.0"}"#).context("writing the marker")
         })
         .refused(&["OCI layout has version \"2.0.0\", not 1.0.0"]),
@@ -80,39 +82,38 @@ fn sources() -> Vec<Case> {
 }
 
 /// Puts another repository in place of the good one.
-fn repository(label: &str, make: fn(&Sandbox, &Path) -> Result<()>) -> Case {
-    Case::image(label, one_layer).prepare(move |sandbox, _, repo| {
+fn repository(label: &str, make: fn(&Path) -> Result<()>) -> Case {
+    Case::image(label, one_layer).prepare(move |_, repo| {
         fs::remove_dir_all(repo).context("removing the repository")?;
-        make(sandbox, repo)
+        make(repo)
     })
 }
 
 fn repositories() -> Vec<Case> {
     vec![
-        repository("control-repo-bare-user", |sandbox, repo| sandbox.repo(repo, "bare-user")),
-        repository("repo-archive", |sandbox, repo| sandbox.repo(repo, "archive"))
-            .refused(&["the repository has mode archive-z2"]),
-        repository("repo-bare-user-only", |sandbox, repo| sandbox.repo(repo, "bare-user-only"))
+        repository("repo_bare_user", |repo| repo::init(repo, "bare-user")),
+        repository("repo_archive", |repo| repo::init(repo, "archive")).refused(&["the repository has mode archive-z2"]),
+        repository("repo_bare_user_only", |repo| repo::init(repo, "bare-user-only"))
             .refused(&["the repository has mode bare-user-only"]),
-        repository("repo-is-no-repo", |_, repo| fs::create_dir(repo).context("creating a directory"))
+        repository("repo_is_no_repo", |repo| fs::create_dir(repo).context("creating a directory"))
             .refused(&["opening repository"])
             .without_fsck(),
-        repository("repo-is-a-file", |_, repo| {
+        repository("repo_is_a_file", |repo| {
             fs::create_dir(repo).context("creating a directory")?;
             fs::write(repo.join("config"), "x").context("writing a file")
         })
         .refused(&["opening repository"])
         .without_fsck(),
-        repository("repo-without-objects", |sandbox, repo| {
-            sandbox.repo(repo, "bare")?;
+        repository("repo_without_objects", |repo| {
+            repo::init(repo, "bare")?;
             fs::remove_dir(repo.join("objects")).context("removing objects")
         })
         .refused(&["objects"])
         .without_fsck(),
-        repository("repo-read-only", |sandbox, repo| {
+        repository("repo_read_only", |repo| {
             fs::create_dir(repo).context("creating a directory")?;
-            sandbox.tmpfs(repo, "mode=0755")?;
-            sandbox.repo(repo, "bare")?;
+            tmpfs(repo, "mode=0755")?;
+            repo::init(repo, "bare")?;
             let flags = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_RDONLY;
             let none: Option<&str> = None;
             nix::mount::mount(none, repo, none, flags, none).context("remounting")
@@ -123,11 +124,11 @@ fn repositories() -> Vec<Case> {
 
 /// A repository on a file system of so many KiB.
 pub fn small(case: Case, kib: u64) -> Case {
-    case.prepare(move |sandbox, _, repo| {
+    case.prepare(move |_, repo| {
         fs::remove_dir_all(repo).context("removing the repository")?;
         fs::create_dir(repo).context("creating the mount point")?;
-        sandbox.tmpfs(repo, &format!("size={kib}k,nr_inodes=2000,mode=0755"))?;
-        sandbox.repo(repo, "bare")
+        tmpfs(repo, &format!("size={kib}k,nr_inodes=2000,mode=0755"))?;
+        repo::init(repo, "bare")
     })
 }
 
@@ -153,18 +154,18 @@ fn full_disks() -> Vec<Case> {
     let no_space = "No space left on device";
     let place = "importing layer 2/2 sha256:";
     let mut cases = vec![
-        small(Case::image("full-disk-in-the-middle", filling), 6000).refused(&[place, no_space]),
-        small(Case::image("full-disk-before-the-start", large), 1000)
+        small(Case::image("full_disk_in_the_middle", filling), 6000).refused(&[place, no_space]),
+        small(Case::image("full_disk_before_the_start", large), 1000)
             .refused(&["not enough space on ", " MiB are needed, "]),
         small(
-            Case::layer("full-disk-large-file", |l| {
+            Case::layer("full_disk_large_file", |l| {
                 l.file("usr/x", &"x".repeat(12 << 20));
             }),
             6000,
         )
         .refused(&["importing layer 1/1 sha256:", "not enough space: a file of 12582912 bytes"]),
         small(
-            Case::layer("full-disk-inodes", |l| {
+            Case::layer("full_disk_inodes", |l| {
                 for n in 0..3000 {
                     l.file(&format!("usr/{n}"), &n.to_string());
                 }
@@ -175,14 +176,9 @@ fn full_disks() -> Vec<Case> {
     ];
     // Layers side by side, at every moment. What one has begun, the other must not take for done.
     for kib in (320..640).step_by(16) {
-        let case = Case::new(&format!("full-disk-same-chunks-{kib}"), |dir| {
+        let case = Case::new(&format!("full_disk_same_chunks_{kib}"), |dir| {
             let base = honest();
-            let chunk = |n: usize| {
-                let mut layer = Layer::new();
-                base.chunks[n].iter().for_each(|object| object.append(&mut layer));
-                layer
-            };
-            crate::objects::of_layers(base.commit_layer(), vec![chunk(1), chunk(1), chunk(0)])?.write(dir)
+            of_layers(base.commit_layer(), [1, 1, 0].map(|n| base.chunk(n)).into())?.write(dir)
         });
         cases.push(small(case, kib).either());
     }

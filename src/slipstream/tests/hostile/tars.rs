@@ -2,9 +2,10 @@
 //! Layers of plain files whose tar is honest about its digests and hostile in what it holds.
 
 use tar::EntryType;
+use testkit::blob::{Blob, Packing};
+use testkit::layer::{Layer, LongNames};
 
 use crate::case::Case;
-use crate::layer::{Blob, Layer, LongNames, Packing};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = paths();
@@ -29,51 +30,51 @@ fn paths() -> Vec<Case> {
         })
     };
     vec![
-        file("path-dotdot", "usr/../../etc/passwd".to_owned()).refused(&["path has .. in it"]),
-        file("path-dotdot-only", "..".to_owned()).refused(&["path has .. in it"]),
+        file("path_dotdot", "usr/../../etc/passwd".to_owned()).refused(&["path has .. in it"]),
+        file("path_dotdot_only", "..".to_owned()).refused(&["path has .. in it"]),
         // Below the root of the tree, wherever that is.
-        file("control-path-absolute", "/usr/lib/a".to_owned()),
-        file("path-root-is-a-file", "./".to_owned()).refused(&["importing ./"]),
-        file("path-empty", String::new()).refused(&["importing "]),
-        file("control-path-255", long(255)),
-        file("path-256", long(256)).refused(&["importing layer 1/1", "256"]),
-        file("path-5000", long(5000)).refused(&["importing layer 1/1"]),
-        file("path-70000", long(70_000)).refused(&["importing layer 1/1"]),
-        pax("path-not-utf8", b"usr/\xff\xfe").refused(&["path is not UTF-8"]),
-        pax("path-with-nul", b"usr/a\0b").refused(&["importing usr/a\\x00b"]),
-        Case::layer("path-with-nul-gnu", |l| {
+        file("path_absolute", "/usr/lib/a".to_owned()),
+        file("path_root_is_a_file", "./".to_owned()).refused(&["importing ./"]),
+        file("path_empty", String::new()).refused(&["importing "]),
+        file("path_255", long(255)),
+        file("path_256", long(256)).refused(&["importing layer 1/1", "256"]),
+        file("path_5000", long(5000)).refused(&["importing layer 1/1"]),
+        file("path_70000", long(70_000)).refused(&["importing layer 1/1"]),
+        pax("path_not_utf8", b"usr/\xff\xfe").refused(&["path is not UTF-8"]),
+        pax("path_with_nul", b"usr/a\0b").refused(&["importing usr/a\\x00b"]),
+        Case::layer("path_with_nul_gnu", |l| {
             l.entry(EntryType::new(b'L'), b"././@LongLink", b"", b"usr/a\0b\0").file("usr/short", "x");
         })
         .refused(&["importing usr/a\\x00b"]),
-        Case::layer("dir-is-a-root-symlink", |l| {
+        Case::layer("dir_is_a_root_symlink", |l| {
             l.symlink("./", "/etc");
         })
         .refused(&["importing ./"]),
-        Case::layer("file-below-a-symlink", |l| {
+        Case::layer("file_below_a_symlink", |l| {
             l.symlink("usr/lib", "/etc").file("usr/lib/passwd", "x");
         })
         .refused(&["importing usr/lib/passwd", "is a file, not a directory"]),
-        Case::layer("hardlink-outside", |l| {
+        Case::layer("hardlink_outside", |l| {
             l.hardlink("usr/shadow", "../../../etc/shadow");
         })
         .refused(&["path has .. in it"]),
-        Case::layer("hardlink-absolute", |l| {
+        Case::layer("hardlink_absolute", |l| {
             l.hardlink("usr/passwd", "/etc/passwd");
         })
         .refused(&["hard link usr/passwd to usr/etc/passwd, which is not in the layer"]),
-        Case::layer("hardlink-to-itself", |l| {
+        Case::layer("hardlink_to_itself", |l| {
             l.hardlink("usr/a", "usr/a");
         })
         .refused(&["which is not in the layer"]),
-        Case::layer("hardlink-circle", |l| {
+        Case::layer("hardlink_circle", |l| {
             l.hardlink("usr/a", "usr/b").hardlink("usr/b", "usr/a");
         })
         .refused(&["which is not in the layer"]),
-        Case::layer("hardlink-to-the-root", |l| {
+        Case::layer("hardlink_to_the_root", |l| {
             l.file("usr/x", "").hardlink("usr/a", "/");
         })
         .refused(&["which is not in the layer"]),
-        Case::layer("whiteout-without-a-name", |l| {
+        Case::layer("whiteout_without_a_name", |l| {
             l.file("usr/.wh.", "");
         })
         .refused(&["whiteout without a name"]),
@@ -89,24 +90,24 @@ fn kinds() -> Vec<Case> {
     };
     let devices = "devices, fifos and sockets cannot be in an ostree tree";
     vec![
-        kind("kind-char", EntryType::Char).refused(&["importing usr/x", devices]),
-        kind("kind-block", EntryType::Block).refused(&["importing usr/x", devices]),
-        kind("kind-fifo", EntryType::Fifo).refused(&["importing usr/x", devices]),
-        kind("kind-unknown", EntryType::new(b'Z')).refused(&["importing usr/x", devices]),
-        kind("kind-sparse", EntryType::GNUSparse).refused(&["sparse files are not supported"]),
-        Case::layer("kind-ends-after-extension", |l| {
+        kind("kind_char", EntryType::Char).refused(&["importing usr/x", devices]),
+        kind("kind_block", EntryType::Block).refused(&["importing usr/x", devices]),
+        kind("kind_fifo", EntryType::Fifo).refused(&["importing usr/x", devices]),
+        kind("kind_unknown", EntryType::new(b'Z')).refused(&["importing usr/x", devices]),
+        kind("kind_sparse", EntryType::GNUSparse).refused(&["sparse files are not supported"]),
+        Case::layer("kind_ends_after_extension", |l| {
             l.entry(EntryType::XHeader, b"x", b"", b"12 path=a/b\n");
         })
         .refused(&["archive ends after an extension header"]),
-        Case::layer("symlink-empty", |l| {
+        Case::layer("symlink_empty", |l| {
             l.symlink("usr/x", "");
         })
         .refused(&["importing usr/x"]),
-        Case::layer("symlink-5000", |l| {
+        Case::layer("symlink_5000", |l| {
             l.symlink("usr/x", &"t".repeat(5000));
         })
         .refused(&["importing usr/x", "File name too long"]),
-        Case::layer("symlink-with-nul", |l| {
+        Case::layer("symlink_with_nul", |l| {
             l.pax("linkpath", b"a\0b").symlink("usr/x", "short");
         })
         .refused(&["importing usr/x"]),
@@ -124,42 +125,42 @@ fn attributes() -> Vec<Case> {
     const ACL: &[u8] =
         b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x07\0\xff\xff\xff\xff\x20\0\x07\0\xff\xff\xff\xff";
     vec![
-        Case::layer("uid-minus-one", |l| {
+        Case::layer("uid_minus_one", |l| {
             l.owner(0xffff_ffff, 0).file("usr/x", "x");
         })
         .refused(&["uid 4294967295"]),
-        Case::layer("gid-minus-one", |l| {
+        Case::layer("gid_minus_one", |l| {
             l.owner(0, 0xffff_ffff).dir("usr");
         })
         .refused(&["gid 4294967295"]),
-        Case::layer("uid-2^32", |l| {
+        Case::layer("uid_2_to_the_32", |l| {
             l.pax("uid", b"4294967296").file("usr/x", "x");
         })
         .refused(&["uid 4294967296 is too large"]),
-        xattr("xattr-bad-namespace", "nonsense.x", b"y").refused(&["importing usr/x", "nonsense.x"]),
-        xattr("xattr-acl-that-is-a-mode", "system.posix_acl_access", ACL).refused(&["importing usr/x"]),
-        xattr("xattr-acl-broken", "system.posix_acl_access", b"x").refused(&["importing usr/x"]),
-        xattr("xattr-capability-broken", "security.capability", b"x").refused(&["importing usr/x"]),
-        Case::layer("xattr-name-300", |l| {
+        xattr("xattr_bad_namespace", "nonsense.x", b"y").refused(&["importing usr/x", "nonsense.x"]),
+        xattr("xattr_acl_that_is_a_mode", "system.posix_acl_access", ACL).refused(&["importing usr/x"]),
+        xattr("xattr_acl_broken", "system.posix_acl_access", b"x").refused(&["importing usr/x"]),
+        xattr("xattr_capability_broken", "security.capability", b"x").refused(&["importing usr/x"]),
+        Case::layer("xattr_name_300", |l| {
             l.xattr(&format!("trusted.{}", "n".repeat(300)), b"y").file("usr/x", "x");
         })
         .refused(&["importing usr/x"]),
-        Case::layer("xattr-70000-bytes", |l| {
+        Case::layer("xattr_70000_bytes", |l| {
             l.xattr("trusted.x", &[b'y'; 70_000]).file("usr/x", "x");
         })
         .refused(&["importing usr/x", "of 70000 bytes"]),
-        Case::layer("xattrs-1000", |l| {
+        Case::layer("xattrs_1000", |l| {
             for n in 0..1000 {
                 l.xattr(&format!("trusted.{n}"), b"y");
             }
             l.file("usr/x", "x");
         })
         .refused(&["more than 256 extended attributes"]),
-        Case::layer("pax-3-MiB", |l| {
+        Case::layer("pax_3_mib", |l| {
             l.pax("comment", &vec![b'c'; 3 << 20]).file("usr/x", "x");
         })
         .refused(&["PAX records of ", "over the limit"]),
-        Case::layer("pax-record-too-long", |l| {
+        Case::layer("pax_record_too_long", |l| {
             l.entry(EntryType::XHeader, b"x", b"", b"99999999999999999999 path=a\n").file("usr/x", "x");
         })
         .refused(&["reading PAX records"]),
@@ -179,13 +180,13 @@ fn numbers() -> Vec<Case> {
         })
     };
     vec![
-        pax("size-8-EiB", b"9223372036854775807").refused(&["importing usr/x", "not enough space: a file of 92"]),
-        pax("size-16-EiB", b"18446744073709551615").refused(&["importing layer 1/1"]),
-        pax("size-over-64-bit", b"18446744073709551616").refused(&["is not a number"]),
-        directory("size-of-directory-8-EiB", b"9223372036854775807").refused(&["importing layer 1/1"]),
+        pax("size_8_eib", b"9223372036854775807").refused(&["importing usr/x", "not enough space: a file of 92"]),
+        pax("size_16_eib", b"18446744073709551615").refused(&["importing layer 1/1"]),
+        pax("size_over_64_bit", b"18446744073709551616").refused(&["is not a number"]),
+        directory("size_of_directory_8_eib", b"9223372036854775807").refused(&["importing layer 1/1"]),
         // With its padding this is 2^64: a reader that adds them up goes on as if nothing was there.
-        directory("size-of-directory-16-EiB", b"18446744073709551615").refused(&["importing layer 1/1"]),
-        Case::image("size-base-256-16-EiB", |image| {
+        directory("size_of_directory_16_eib", b"18446744073709551615").refused(&["importing layer 1/1"]),
+        Case::image("size_base_256_16_eib", |image| {
             let mut layer = Layer::new();
             layer.dir("usr").dir("var");
             let mut tar = layer.finish();
@@ -206,29 +207,29 @@ fn fix_checksum(header: &mut [u8]) {
 /// More than any image has.
 fn many() -> Vec<Case> {
     vec![
-        Case::layer("dirs-5000-deep", |l| {
+        Case::layer("dirs_5000_deep", |l| {
             l.long_names(LongNames::Pax).dir(&"d/".repeat(5000));
         })
         .refused(&["path of 10000 bytes is over the limit of 4096"]),
-        Case::layer("dirs-1500-deep", |l| {
+        Case::layer("dirs_1500_deep", |l| {
             l.long_names(LongNames::Pax).dir(&"d/".repeat(1500));
         })
         .refused(&["directories are nested deeper than 256"]),
-        Case::layer("control-dirs-200-deep", |l| {
+        Case::layer("dirs_200_deep", |l| {
             l.long_names(LongNames::Pax).file(&format!("usr/{}x", "d/".repeat(199)), "x");
         }),
-        Case::layer("control-100000-entries-of-one-path", |l| {
+        Case::layer("100000_entries_of_one_path", |l| {
             for _ in 0..100_000 {
                 l.file("usr/x", "");
             }
         }),
-        Case::layer("control-10000-names", |l| {
+        Case::layer("10000_names", |l| {
             for n in 0..10_000 {
                 l.file(&format!("usr/{n}"), "");
             }
         }),
         // Objects of the base that a build has changed, as container/storage shows them.
-        Case::layer("control-2000-changed-objects", |l| {
+        Case::layer("2000_changed_objects", |l| {
             for n in 0..2000 {
                 let object = format!("sysroot/ostree/repo/objects/ab/{n}.file");
                 l.file(&object, &n.to_string()).hardlink(&format!("usr/{n}"), &object);

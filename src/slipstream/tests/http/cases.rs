@@ -7,28 +7,28 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use testkit::server::{Ask, Reply};
 
-use crate::server::{Ask, Reply};
-
-/// What a server does about a request, given the hex digits of the layers' digests.
+/// How a server answers a request, given the hex digits of the layers' digests.
 pub type Behaves = dyn Fn(&Ask, &[String]) -> Reply + Send + Sync;
-/// What happened at each endpoint.
+/// Each endpoint, and its error if there was one.
 pub type Log = [(String, Option<String>)];
 
+/// Servers, and what has to come of a pull from them.
 pub struct Case {
-    pub label: &'static str,
+    pub name: &'static str,
     pub servers: Vec<Arc<Behaves>>,
     pub credentials: bool,
     pub time: Duration,
     /// Part of the error; `None`: it has to work.
     pub error: Option<&'static str>,
-    /// What else has to be so: what each server was asked, and the log.
+    /// Checks what each server was asked, and the log.
     pub check: fn(&[Vec<Ask>], &Log) -> Result<()>,
 }
 
-fn case(label: &'static str, behaves: impl Fn(&Ask, &[String]) -> Reply + Send + Sync + 'static) -> Case {
+fn case(name: &'static str, behaves: impl Fn(&Ask, &[String]) -> Reply + Send + Sync + 'static) -> Case {
     let time = Duration::from_secs(30);
-    Case { label, servers: vec![Arc::new(behaves)], credentials: false, time, error: None, check: |_, _| Ok(()) }
+    Case { name, servers: vec![Arc::new(behaves)], credentials: false, time, error: None, check: |_, _| Ok(()) }
 }
 
 impl Case {
@@ -69,13 +69,14 @@ fn cut_first(ask: &Ask, then: fn(&Ask) -> Reply) -> Reply {
     if ask.is_blob() && ask.count == 0 { Reply::good(ask).cut() } else { then(ask) }
 }
 
-pub fn all() -> Vec<Case> {
-    [streams(), answers(), places(), logins()].into_iter().flatten().collect()
+/// Returns all cases by module.
+pub fn all() -> [(&'static str, Vec<Case>); 4] {
+    [("streams", streams()), ("answers", answers()), ("places", places()), ("logins", logins())]
 }
 
 fn streams() -> Vec<Case> {
     vec![
-        case("good", |ask, _| Reply::good(ask)).check(|asked, log| {
+        case("pulls_from_a_good_server", |ask, _| Reply::good(ask)).check(|asked, log| {
             let manifest = asked[0].iter().find(|ask| ask.path.contains("/manifests/")).context("no manifest")?;
             let accept = manifest.header("accept").unwrap_or_default();
             ensure!(accept.contains("oci.image.index.v1") && accept.contains("docker.distribution.manifest.v2"));
@@ -83,18 +84,18 @@ fn streams() -> Vec<Case> {
             ensure!(asked[0].len() == 6, "{} requests", asked[0].len());
             Ok(())
         }),
-        case("reset in the middle of a blob", |ask, _| cut_first(ask, Reply::good)).check(|asked, _| {
+        case("resumes_after_a_reset", |ask, _| cut_first(ask, Reply::good)).check(|asked, _| {
             ensure!(resumed(asked).len() >= 3, "not resumed");
             Ok(())
         }),
-        case("reset, and the range is ignored", |ask, _| cut_first(ask, Reply::whole)),
-        case("reset, and the range is refused", |ask, _| {
+        case("starts_again_if_the_range_is_ignored", |ask, _| cut_first(ask, Reply::whole)),
+        case("starts_again_if_the_range_is_refused", |ask, _| {
             cut_first(ask, |ask| match ask.from() {
                 Some(_) => Reply::new("416 Range Not Satisfiable", ""),
                 None => Reply::good(ask),
             })
         }),
-        case("reset, and Content-Range lies", |ask, _| {
+        case("does_not_believe_a_wrong_content_range", |ask, _| {
             cut_first(ask, |ask| {
                 let mut reply = Reply::good(ask);
                 let total = ask.content.as_ref().map_or(0, Vec::len);
@@ -105,17 +106,17 @@ fn streams() -> Vec<Case> {
                 reply
             })
         }),
-        case("reset after every byte", |ask, layers| {
+        case("gives_up_if_a_reset_follows_every_byte", |ask, layers| {
             let reply = Reply::good(ask);
             if is_layer(ask, layers, 1) { Reply { cut: Some(1), ..reply } } else { reply }
         })
         .fails("after 8 tries"),
-        case("HTTP/1.0 without a length", |ask, _| Reply { old: true, ..Reply::whole(ask).without_length() }),
-        case("HTTP/1.0 without a length, cut", |ask, _| {
+        case("takes_http_1_0_without_a_length", |ask, _| Reply { old: true, ..Reply::whole(ask).without_length() }),
+        case("takes_http_1_0_without_a_length_that_was_cut", |ask, _| {
             let reply = Reply { old: true, ..Reply::whole(ask).without_length() };
             if ask.is_blob() && ask.count == 0 { reply.cut() } else { reply }
         }),
-        case("wrong length", |ask, layers| {
+        case("fails_for_a_wrong_length", |ask, layers| {
             let reply = Reply::good(ask);
             let length = reply.body.len() + 10;
             if is_layer(ask, layers, 1) {
@@ -125,13 +126,13 @@ fn streams() -> Vec<Case> {
             }
         })
         .fails("bytes instead of"),
-        case("endless layers", |ask, _| {
+        case("stops_at_the_end_of_layers_that_do_not_end", |ask, _| {
             let reply = Reply::good(ask);
             if ask.is_blob() { Reply { endless: true, ..reply.without_length() } } else { reply }
         }),
-        case("endless manifest", |ask, _| Reply { endless: true, ..Reply::good(ask).without_length() })
+        case("fails_for_an_endless_manifest", |ask, _| Reply { endless: true, ..Reply::good(ask).without_length() })
             .fails("is larger than the limit of 4194304 bytes"),
-        case("slow drip", |ask, layers| {
+        case("resumes_after_a_slow_drip", |ask, layers| {
             let reply = Reply::good(ask);
             let pause = (is_layer(ask, layers, 2) && ask.count == 0).then_some(Duration::from_millis(50));
             Reply { pause, ..reply }
@@ -140,7 +141,7 @@ fn streams() -> Vec<Case> {
             ensure!(resumed(asked).len() == 1, "not resumed");
             Ok(())
         }),
-        case("never an answer", |ask, _| {
+        case("fails_at_the_deadline_without_an_answer", |ask, _| {
             sleep(Duration::from_secs(5));
             Reply::good(ask)
         })
@@ -152,50 +153,56 @@ fn streams() -> Vec<Case> {
 fn answers() -> Vec<Case> {
     let requests = AtomicUsize::new(0);
     vec![
-        case("500 every second request", move |ask, _| {
+        case("tries_again_after_a_500", move |ask, _| {
             let n = requests.fetch_add(1, Ordering::Relaxed);
             if n.is_multiple_of(2) { Reply::new("500 Internal Server Error", "") } else { Reply::good(ask) }
         }),
-        case("500 every time", |_, _| Reply::new("500 Internal Server Error", ""))
+        case("gives_up_if_every_answer_is_a_500", |_, _| Reply::new("500 Internal Server Error", ""))
             .fails("HTTP status 500; after 8 tries"),
-        case("429 with Retry-After", |ask, _| {
+        case("waits_as_long_as_a_429_says", |ask, _| {
             let retry = Reply::new("429 Too Many Requests", "").header("Retry-After: 1");
             if ask.count == 0 && ask.path.contains("/manifests/") { retry } else { Reply::good(ask) }
         }),
-        case("429 for a time that is not there", |_, _| {
+        case("fails_if_a_429_wants_more_time_than_there_is", |_, _| {
             Reply::new("429 Too Many Requests", "").header("Retry-After: 3600")
         })
         .fails("s, the deadline is in 29 s"),
-        case("403", |_, _| Reply::new("403 Forbidden", "")).fails("HTTP status 403").check(|asked, _| {
-            ensure!(asked[0].len() == 1, "{} requests", asked[0].len());
-            Ok(())
-        }),
-        case("404 with a reason", |_, _| {
+        case("asks_once_if_it_is_forbidden", |_, _| Reply::new("403 Forbidden", "")).fails("HTTP status 403").check(
+            |asked, _| {
+                ensure!(asked[0].len() == 1, "{} requests", asked[0].len());
+                Ok(())
+            },
+        ),
+        case("shows_the_reason_of_a_404", |_, _| {
             Reply::new("404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown\nto us"}]}"#)
         })
         .fails("HTTP status 404: MANIFEST_UNKNOWN unknown to us"),
-        case("204", |_, _| Reply::new("204 No Content", "")).fails("HTTP status 204 is no answer to this"),
-        case("206 without being asked", |ask, _| {
+        case("fails_for_a_204", |_, _| Reply::new("204 No Content", "")).fails("HTTP status 204 is no answer to this"),
+        case("fails_for_a_range_that_was_not_asked_for", |ask, _| {
             Reply { status: "206 Partial Content".to_owned(), ..Reply::good(ask) }.header("Content-Range: bytes 0-9/10")
         })
         .fails("it sent the range from byte 0 instead of 0"),
-        case("redirect loop", |ask, _| Reply::new("302 Found", "").header(&format!("Location: {}", ask.path)))
-            .fails("more than 5 redirects"),
-        case("redirect to a file", |_, _| Reply::new("302 Found", "").header("Location: file:///etc/shadow"))
-            .fails("URL has the scheme \"file\""),
-        case("header flood", |ask, _| {
+        case("fails_for_a_redirect_loop", |ask, _| {
+            Reply::new("302 Found", "").header(&format!("Location: {}", ask.path))
+        })
+        .fails("more than 5 redirects"),
+        case("fails_for_a_redirect_to_a_file", |_, _| {
+            Reply::new("302 Found", "").header("Location: file:///etc/shadow")
+        })
+        .fails("URL has the scheme \"file\""),
+        case("fails_for_a_flood_of_headers", |ask, _| {
             let mut reply = Reply::good(ask);
             reply.headers.extend((0..5000).map(|n| format!("X-{n}: y")));
             reply
         })
         .fails("the head of the answer has too many lines or bytes"),
-        case("no HTTP", |_, _| Reply::new("\r\n\r\n", "")).fails("HTTP"),
+        case("fails_for_what_is_not_http", |_, _| Reply::new("\r\n\r\n", "")).fails("HTTP"),
     ]
 }
 
 fn places() -> Vec<Case> {
     vec![
-        case("wrong bytes", |ask, layers| {
+        case("asks_once_more_for_wrong_bytes", |ask, layers| {
             let mut reply = Reply::good(ask);
             if is_layer(ask, layers, 1) {
                 reply.body[20] ^= 1;
@@ -208,7 +215,7 @@ fn places() -> Vec<Case> {
             ensure!(most == Some(1), "asked {most:?} times more");
             Ok(())
         }),
-        case("wrong bytes, and a good mirror", |ask, _| {
+        case("goes_to_the_next_place_for_wrong_bytes", |ask, _| {
             let mut reply = Reply::good(ask);
             let middle = reply.body.len() / 2;
             reply.body[middle] ^= 1;
@@ -220,7 +227,7 @@ fn places() -> Vec<Case> {
             ensure!(log[0].1.as_ref().is_some_and(|error| error.contains("sha256 mismatch")) && log[1].1.is_none());
             Ok(())
         }),
-        case("a mirror that lacks half of the blobs", |ask, layers| {
+        case("takes_what_a_mirror_lacks_from_the_next_place", |ask, layers| {
             let lacks = is_layer(ask, layers, 1) || is_layer(ask, layers, 3);
             if lacks { Reply::new("404 Not Found", "") } else { Reply::good(ask) }
         })
@@ -230,12 +237,16 @@ fn places() -> Vec<Case> {
             ensure!(asked[1].iter().filter(|ask| ask.is_blob()).count() >= 2);
             Ok(())
         }),
-        case("a mirror that has nothing", |_, _| Reply::new("404 Not Found", "")).then_good().check(|asked, log| {
-            ensure!(asked[0].len() == 1, "asked {} times", asked[0].len());
-            ensure!(log[0].1.as_ref().is_some_and(|error| error.ends_with("HTTP status 404")) && log[1].1.is_none());
-            Ok(())
-        }),
-        case("a mirror that dies in the middle of a blob", |ask, layers| match is_layer(ask, layers, 1) {
+        case("asks_a_mirror_that_has_nothing_once", |_, _| Reply::new("404 Not Found", "")).then_good().check(
+            |asked, log| {
+                ensure!(asked[0].len() == 1, "asked {} times", asked[0].len());
+                ensure!(
+                    log[0].1.as_ref().is_some_and(|error| error.ends_with("HTTP status 404")) && log[1].1.is_none()
+                );
+                Ok(())
+            },
+        ),
+        case("resumes_at_the_next_place", |ask, layers| match is_layer(ask, layers, 1) {
             true if ask.count == 0 => Reply::good(ask).cut(),
             true => Reply::new("503 Service Unavailable", ""),
             false => Reply::good(ask),
@@ -245,7 +256,9 @@ fn places() -> Vec<Case> {
             ensure!(asked[1].iter().any(|ask| ask.from().is_some()), "not resumed at the other mirror");
             Ok(())
         }),
-        case("nobody has it", |_, _| Reply::new("404 Not Found", "")).then_missing().fails("HTTP status 404"),
+        case("fails_if_no_place_has_it", |_, _| Reply::new("404 Not Found", ""))
+            .then_missing()
+            .fails("HTTP status 404"),
     ]
 }
 
@@ -269,12 +282,12 @@ fn logins() -> Vec<Case> {
     const BASIC: &str = "Basic dXNlcjpodXNo";
     let used = AtomicUsize::new(0);
     vec![
-        case("401 loop", |ask, _| match ask.path.starts_with("/token") {
+        case("fails_if_its_token_is_refused", |ask, _| match ask.path.starts_with("/token") {
             true => Reply::new("200 OK", r#"{"token": "hush-token"}"#),
             false => token_challenge(ask),
         })
         .fails("HTTP status 401, also with what the pull secret has for it"),
-        case("a token that ends early", move |ask, _| {
+        case("gets_another_token_when_one_ends", move |ask, _| {
             if ask.path.starts_with("/token") {
                 let good = ask.header("authorization") == Some(BASIC)
                     && ask.path == "/token?service=test&scope=repository%3Aos%2Fnode%3Apull";
@@ -295,17 +308,17 @@ fn logins() -> Vec<Case> {
             ensure!(tokens == 2, "{tokens} tokens");
             Ok(())
         }),
-        case("a wrong password at the token server", |ask, _| match ask.path.starts_with("/token") {
+        case("fails_for_a_wrong_password", |ask, _| match ask.path.starts_with("/token") {
             true => Reply::new("401 Unauthorized", ""),
             false => token_challenge(ask),
         })
         .with_password()
         .fails("HTTP status 401: the pull secret is wrong, or has nothing for it"),
-        case("basic without a password", |_, _| {
+        case("fails_without_a_password", |_, _| {
             Reply::new("401 Unauthorized", "").header("WWW-Authenticate: Basic realm=x")
         })
         .fails("there is no password for it in the pull secret"),
-        case("redirect to another host", |ask, _| {
+        case("takes_no_password_to_another_host", |ask, _| {
             // localhost is the same server, and another host for who has credentials.
             let host = ask.header("host").unwrap_or_default();
             let here = host.starts_with("127.0.0.1");

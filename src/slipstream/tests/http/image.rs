@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use contract::files::RootFiles;
 use contract::names::SourceSpec;
 use contract::names::{Digest, ImageReference};
@@ -17,9 +16,10 @@ use slipstream::import::{Plan, Purpose, Session, import, plan};
 use source::Surroundings;
 use source::containers::HostConfig;
 use source::http::{EndpointLog, Limits, RetryPolicy};
-
-use crate::layer::{Blob, Layer, Packing};
-use crate::layout;
+use testkit::image::Image as Written;
+use testkit::layout::{Layout, digits};
+use testkit::repo;
+use testkit::sandbox::Sandbox;
 
 /// Patience for tests: what takes minutes in the field takes less than a second, but for a stall, which libcurl counts
 /// in seconds.
@@ -32,7 +32,7 @@ pub const QUICK: Limits = Limits {
 
 /// The image, and the repositories that it is pulled into.
 pub struct Image {
-    directory: tempfile::TempDir,
+    sandbox: Sandbox,
     /// Every blob by the hex digits of its digest, and the marker file.
     pub blobs: Arc<HashMap<String, Vec<u8>>>,
     pub digest: String,
@@ -43,50 +43,44 @@ pub struct Image {
 }
 
 impl Image {
+    /// Writes the image and pulls it from the disk.
     pub fn new() -> Result<Self> {
-        // tmpfs may lack user xattrs.
-        let directory = tempfile::tempdir_in("/var/tmp")?;
-        let node = directory.path().join("node");
-        let mut image = layout::Image::plain();
-        let mut first = Layer::new();
-        first.dir("usr").dir("etc").file("usr/lib/modules/1.0/vmlinuz", "kernel");
-        first.file("usr/lib/os-release", "ID=test\n").dir("var");
-        image.push(&Blob::new(first.finish(), Packing::Gzip))?;
+        let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_slipstream"))?;
+        let node = sandbox.path().join("node");
+        let mut image = Written::plain();
+        image.layer(|layer| {
+            layer.dir("usr").dir("etc").file("usr/lib/modules/1.0/vmlinuz", "kernel");
+            layer.file("usr/lib/os-release", "ID=test\n").dir("var");
+        })?;
         for n in 0..3 {
-            let mut layer = Layer::new();
-            layer.file(&format!("usr/share/big{n}"), &noise(n));
-            image.push(&Blob::new(layer.finish(), Packing::Gzip))?;
+            image.layer(|layer| {
+                layer.file(&format!("usr/share/big{n}"), &noise(n));
+            })?;
         }
-        let layers = image.blobs.iter().map(|(name, _)| name.trim_start_matches("sha256:").to_owned()).collect();
+        let layers = image.blobs.iter().map(|(name, _)| digits(name).to_owned()).collect();
         let digest = image.write(&node)?;
-        let mut blobs = HashMap::new();
-        for entry in fs::read_dir(node.join("blobs/sha256"))? {
-            let entry = entry?;
-            blobs.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
-        }
-        blobs.insert("oci-layout".to_owned(), fs::read(node.join("oci-layout"))?);
-        let mut image = Self { directory, blobs: Arc::new(blobs), digest, layers, commit: String::new() };
+        let blobs = Layout::at(&node).served()?;
+        let mut image = Self { sandbox, blobs: Arc::new(blobs), digest, layers, commit: String::new() };
         let spec = SourceSpec::parse(&format!("oci:{}", node.display()))?;
         image.commit = image.pull(&spec, &[], Duration::from_secs(60)).0?;
         Ok(image)
     }
 
-    /// The reference of the image, as if it were at `host`.
+    /// Returns the reference of the image, as if it were at `host`.
     pub fn reference(&self, host: &str) -> String {
         format!("{host}/os/node@{}", self.digest)
     }
 
-    /// A fresh repository.
+    /// Makes a fresh repository.
     pub fn repo(&self) -> Result<PathBuf> {
-        let path = tempfile::Builder::new().prefix("repo").tempdir_in(self.directory.path())?.keep();
-        let status = Command::new("ostree").arg("init").arg("--mode=bare").arg("--repo").arg(&path).status()?;
-        ensure!(status.success(), "ostree init: {status}");
+        let path = tempfile::Builder::new().prefix("repo").tempdir_in(self.sandbox.path())?.keep();
+        repo::init(&path, "bare")?;
         Ok(path)
     }
 
-    /// A root with these files.
+    /// Makes a root with these files.
     pub fn root(&self, files: &[(&str, String)]) -> Result<PathBuf> {
-        let root = tempfile::Builder::new().prefix("root").tempdir_in(self.directory.path())?.keep();
+        let root = tempfile::Builder::new().prefix("root").tempdir_in(self.sandbox.path())?.keep();
         for (path, text) in files {
             let path = root.join(path);
             fs::create_dir_all(path.parent().context("no parent")?)?;
@@ -95,7 +89,8 @@ impl Image {
         Ok(root)
     }
 
-    /// Pull into a fresh repository, with these files as configuration, and say what happened at each endpoint.
+    /// Pulls into a fresh repository, with these files as configuration; returns the commit, and what happened at each
+    /// endpoint.
     pub fn pull(
         &self,
         spec: &SourceSpec,
@@ -111,11 +106,12 @@ impl Image {
             let around = Surroundings { image: &reference, run_dir, config, limits, deadline };
             let source = source::open(spec, &around)?;
             log = source.log();
-            let image = source::verify(source, Digest::parse(&self.digest)?)?;
+            let image = source::verify(source, Digest::parse(&self.digest)?)?.image()?;
             let handle = Repo::open(&repo)?;
             let session = Session::open(&handle, &repo, Purpose::Pull, deadline)?;
             let Plan::Ready(plan) = plan(&session, &image, &reference)? else { return Ok(String::new()) };
-            let commit = import(&session, &image, &reference, &plan, deadline)?.commit.hex();
+            let imported = import(&session, &image, &reference, &plan, deadline)?;
+            let commit = imported.continue_value().context("the import has stopped")?.commit.hex();
             fs::remove_dir_all(&repo).context("removing the repository")?;
             Ok(commit)
         });

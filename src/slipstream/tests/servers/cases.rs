@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What is pulled from where, with which configuration.
+//! The pulls: from where, and with which configuration.
 
 use std::sync::PoisonError;
 
 use anyhow::{Result, ensure};
 
-use super::Lab;
-use super::daemons::PROXY_USER;
-use super::place::PROXY_SOURCE;
-use super::tokens::BASIC;
+use crate::daemons::PROXY_USER;
+use crate::lab::Lab;
+use crate::place::PROXY_SOURCE;
+use crate::tokens::BASIC;
 
-/// What nothing may print: passwords as they are and as they are sent.
+/// The texts that nothing may print: passwords as they are and as they are sent.
 pub const SECRETS: [&str; 5] = ["open sesame", BASIC, "drawbridge", "dGhyb3VnaDpkcmF3YnJpZGdl", "PRIVATE KEY"];
 
 /// How it has to end.
@@ -23,16 +23,17 @@ pub enum Expected {
 
 /// A pull.
 pub struct Case {
-    pub label: &'static str,
+    /// Its name as a test.
+    pub name: &'static str,
     pub source: &'static str,
     /// `registry/repo`.
     pub image: &'static str,
     /// Absolute paths and their text.
-    pub files: Vec<(String, String)>,
+    pub files: Vec<(String, Text)>,
     pub expected: Expected,
     /// Ask through the library, which can be told not to wait for a minute.
     pub impatient: bool,
-    /// What has to be true then.
+    /// Checks one thing more.
     pub after: fn(&Lab) -> Result<()>,
 }
 
@@ -42,46 +43,84 @@ const POLICY: &str = "/etc/containers/policy.json";
 const PULL_SECRET: &str = "/var/lib/kubelet/config.json";
 const PROXY: &str = "/etc/mco/proxy.env";
 
-/// All of them.
-pub fn cases(lab: &Lab) -> Result<Vec<Case>> {
-    let ca = (CA, lab.pki.text("ca")?);
-    let mut cases = trust(lab, &ca)?;
-    cases.extend(credentials(&ca));
-    cases.extend(places(&ca));
-    cases.extend(proxies(&ca));
-    cases.extend(policies(&ca));
-    Ok(cases)
+/// Returns all of them by module.
+pub fn cases() -> [(&'static str, Vec<Case>); 5] {
+    let ca = (CA, Text::Certificate("ca"));
+    [
+        ("trust", trust(&ca)),
+        ("credentials", credentials(&ca)),
+        ("places", places(&ca)),
+        ("proxies", proxies(&ca)),
+        ("policies", policies(&ca)),
+    ]
 }
 
-fn case(label: &'static str, image: &'static str, files: &[&File], expected: Expected) -> Case {
+fn case(name: &'static str, image: &'static str, files: &[&File], expected: Expected) -> Case {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.clone())).collect();
-    Case { label, source: "registry", image, files, expected, impatient: false, after: |_| Ok(()) }
+    Case { name, source: "registry", image, files, expected, impatient: false, after: |_| Ok(()) }
 }
 
-type File = (&'static str, String);
+type File = (&'static str, Text);
 
-fn trust(lab: &Lab, ca: &File) -> Result<Vec<Case>> {
-    let (text, other) = (ca.1.clone(), lab.pki.text("other")?);
-    let client = |name: &str, text: String| (format!("/etc/docker/certs.d/mutual.example/{name}"), text);
-    let mut mutual = case("a client certificate is shown", "mutual.example/os/node", &[ca], Expected::Image);
-    mutual.files.push(client("node.cert", lab.pki.text("client")?));
-    mutual.files.push(client("node.key", lab.pki.key_text("client")?));
+/// The text of a file.
+#[derive(Clone, Debug)]
+pub enum Text {
+    /// This.
+    Plain(String),
+    /// A certificate of the private CA's.
+    Certificate(&'static str),
+    /// The key of one.
+    Key(&'static str),
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::Plain(text)
+    }
+}
+
+fn trust(ca: &File) -> Vec<Case> {
+    let (text, other) = (ca.1.clone(), Text::Certificate("other"));
+    let client = |name: &str, text: Text| (format!("/etc/docker/certs.d/mutual.example/{name}"), text);
+    let mut mutual = case("shows_its_client_certificate", "mutual.example/os/node", &[ca], Expected::Image);
+    mutual.files.push(client("node.cert", Text::Certificate("client")));
+    mutual.files.push(client("node.key", Text::Key("client")));
     let directory = |text| ("/etc/containers/certs.d/open.example/ca.crt", text);
     let insecure = "[[registry]]\nlocation = \"open.example\"\ninsecure = true\n".to_owned();
-    Ok(vec![
-        case("the CA of the cluster", "open.example/os/node", &[ca], Expected::Image),
-        case("the CA of the registry", "open.example/os/node", &[&directory(text)], Expected::Image),
+    vec![
+        case("trusts_the_ca_of_the_cluster", "open.example/os/node", &[ca], Expected::Image),
+        case("trusts_the_ca_of_the_registry", "open.example/os/node", &[&directory(text)], Expected::Image),
         mutual,
-        case("an insecure registry", "open.example/os/node", &[&(REGISTRIES, insecure)], Expected::Image),
-        case("no CA", "open.example/os/node", &[], Expected::Error(&["open.example/os/node", "certificate"])),
-        case("a wrong CA", "open.example/os/node", &[&(CA, other)], Expected::Error(&["open.example", "certificate"])),
-        case("no client certificate", "mutual.example/os/node", &[ca], Expected::Error(&["mutual.example"])),
-    ])
+        case(
+            "takes_any_certificate_of_an_insecure_registry",
+            "open.example/os/node",
+            &[&(REGISTRIES, insecure.into())],
+            Expected::Image,
+        ),
+        case(
+            "fails_without_the_ca",
+            "open.example/os/node",
+            &[],
+            Expected::Error(&["open.example/os/node", "certificate"]),
+        ),
+        case(
+            "fails_with_another_ca",
+            "open.example/os/node",
+            &[&(CA, other)],
+            Expected::Error(&["open.example", "certificate"]),
+        ),
+        case(
+            "fails_without_its_client_certificate",
+            "mutual.example/os/node",
+            &[ca],
+            Expected::Error(&["mutual.example"]),
+        ),
+    ]
 }
 
 fn auth(entries: &[(&str, &str)]) -> File {
     let list: Vec<_> = entries.iter().map(|(key, auth)| format!("{key:?}: {{\"auth\": {auth:?}}}")).collect();
-    (PULL_SECRET, format!("{{\"auths\": {{{}}}}}", list.join(", ")))
+    (PULL_SECRET, format!("{{\"auths\": {{{}}}}}", list.join(", ")).into())
 }
 
 fn credentials(ca: &File) -> Vec<Case> {
@@ -89,7 +128,8 @@ fn credentials(ca: &File) -> Vec<Case> {
     const WRONG: &str = "cHVsbGVyOndyb25n";
     let (basic, token) = ("basic.example:5000/os/node", "token.example/os/node");
     let closest = auth(&[("basic.example:5000", WRONG), ("basic.example:5000/os", BASIC), ("a.example", "!")]);
-    let mut granted = case("a token server", token, &[ca, &auth(&[("token.example", BASIC)])], Expected::Image);
+    let mut granted =
+        case("gets_one_token_for_all_blobs", token, &[ca, &auth(&[("token.example", BASIC)])], Expected::Image);
     granted.after = |lab| {
         let journal = lab.daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let asked: Vec<_> = journal.iter().filter(|line| line.starts_with('+')).collect();
@@ -98,27 +138,27 @@ fn credentials(ca: &File) -> Vec<Case> {
         Ok(())
     };
     vec![
-        case("htpasswd, the closest entry", basic, &[ca, &closest], Expected::Image),
+        case("takes_the_closest_entry", basic, &[ca, &closest], Expected::Image),
         granted,
-        case("no password", basic, &[ca], Expected::Error(&["basic.example:5000", "401", "no password"])),
+        case("fails_without_a_password", basic, &[ca], Expected::Error(&["basic.example:5000", "401", "no password"])),
         case(
-            "a wrong password",
+            "fails_with_a_wrong_password",
             basic,
             &[ca, &auth(&[("basic.example:5000", WRONG)])],
             Expected::Error(&["basic.example:5000", "401"]),
         ),
         case(
-            "a token server with a wrong password",
+            "gets_no_token_with_a_wrong_password",
             token,
             &[ca, &auth(&[("token.example", WRONG)])],
             Expected::Error(&["token.example", "getting a token", "401"]),
         ),
-        case("a token server without a password", token, &[ca], Expected::Error(&["token.example", "401"])),
+        case("gets_no_token_without_a_password", token, &[ca], Expected::Error(&["token.example", "401"])),
     ]
 }
 
 fn places(ca: &File) -> Vec<Case> {
-    let mirrors = |text: &str| (REGISTRIES, format!("[[registry]]\n{text}"));
+    let mirrors = |text: &str| (REGISTRIES, Text::from(format!("[[registry]]\n{text}")));
     let mirror = |host: &str, more: &str| format!("[[registry.mirror]]\nlocation = \"{host}\"\n{more}");
     let rewritten = mirrors("prefix = \"quay.example/release\"\nlocation = \"open.example/os\"\n");
     let wild = mirrors(&format!("prefix = \"*.wild.example\"\n{}", mirror("open.example/os", "")));
@@ -127,7 +167,8 @@ fn places(ca: &File) -> Vec<Case> {
     let tags = mirrors(&format!("location = \"open.example\"\n{tags}"));
     let blocked = mirrors("location = \"open.example\"\nblocked = true\n");
     let missing = mirrors(&format!("location = \"open.example/gone\"\n{}", mirror("open.example/lost", "")));
-    let mut halves = case("a mirror without half of the blobs", "open.example/os/node", &[ca, &half], Expected::Image);
+    let mut halves =
+        case("takes_what_a_mirror_lacks_from_the_registry", "open.example/os/node", &[ca, &half], Expected::Image);
     halves.after = |lab| {
         let log = lab.daemons.half.log()?;
         let count = |status: &str| {
@@ -137,36 +178,36 @@ fn places(ca: &File) -> Vec<Case> {
         ensure!(served >= 3 && lacked >= 1, "the mirror served {served} blobs and lacked {lacked}: {log}");
         Ok(())
     };
-    let mut tagged = case("a mirror for tags is not asked", "open.example/os/node", &[ca, &tags], Expected::Image);
+    let mut tagged = case("does_not_ask_a_mirror_for_tags", "open.example/os/node", &[ca, &tags], Expected::Image);
     tagged.after = |lab| {
         let log = lab.daemons.half.log()?;
         ensure!(!log.contains("GET "), "the mirror was asked: {log}");
         Ok(())
     };
-    let web = |label, source| Case { source, ..case(label, "quay.example/os/node", &[ca], Expected::Image) };
+    let web = |name, source| Case { source, ..case(name, "quay.example/os/node", &[ca], Expected::Image) };
     let gone = case(
-        "a web server that has no layout",
+        "fails_where_nginx_has_no_layout",
         "quay.example/os/node",
         &[ca],
         Expected::Error(&["https://web.example/absent", "404"]),
     );
     let refused = case(
-        "blocked",
+        "does_not_ask_a_blocked_registry",
         "open.example/os/node",
         &[ca, &blocked],
         Expected::Error(&["registry \"open.example\" is blocked"]),
     );
     vec![
-        case("another location", "quay.example/release/node", &[ca, &rewritten], Expected::Image),
-        case("a mirror of a wildcard", "a.wild.example/node", &[ca, &wild], Expected::Image),
+        case("goes_to_another_location", "quay.example/release/node", &[ca, &rewritten], Expected::Image),
+        case("goes_to_the_mirror_of_a_wildcard", "a.wild.example/node", &[ca, &wild], Expected::Image),
         halves,
         tagged,
-        web("a layout behind nginx, with TLS", "https://web.example/node"),
-        web("a layout behind nginx, without TLS", "http://web.example/node/"),
+        web("pulls_a_layout_behind_nginx_with_tls", "https://web.example/node"),
+        web("pulls_a_layout_behind_nginx_without_tls", "http://web.example/node/"),
         Case { source: "https://web.example/absent", ..gone },
         Case { after: nothing_was_asked, ..refused },
         case(
-            "no endpoint has it",
+            "fails_if_no_endpoint_has_it",
             "open.example/gone/node",
             &[ca, &missing],
             Expected::Error(&["open.example/lost/node", "open.example/gone/node", "404"]),
@@ -175,7 +216,7 @@ fn places(ca: &File) -> Vec<Case> {
 }
 
 fn proxies(ca: &File) -> Vec<Case> {
-    let env = |text: String| (PROXY, text);
+    let env = |text: String| (PROXY, Text::from(text));
     let through = env(format!(
         "HTTP_PROXY=http://{PROXY_USER}@proxy.example:3128\nHTTPS_PROXY=http://{PROXY_USER}@proxy.example:3128\n"
     ));
@@ -183,7 +224,7 @@ fn proxies(ca: &File) -> Vec<Case> {
     let stranger = env("HTTPS_PROXY=http://nobody:wrong@proxy.example:3128\n".to_owned());
     let secret = auth(&[("basic.example:5000", BASIC)]);
     let mut tunnel =
-        case("through a proxy with a password", "basic.example:5000/os/node", &[ca, &through], Expected::Image);
+        case("goes_through_a_proxy_with_a_password", "basic.example:5000/os/node", &[ca, &through], Expected::Image);
     tunnel.files.push((secret.0.to_owned(), secret.1));
     tunnel.after = |lab| {
         let log = lab.daemons.basic.log()?;
@@ -193,7 +234,7 @@ fn proxies(ca: &File) -> Vec<Case> {
         ensure!(lab.daemons.proxy.log()?.contains("CONNECT basic.example:5000"), "{}", lab.daemons.proxy.log()?);
         Ok(())
     };
-    let mut plain = case("plain HTTP through the proxy", "quay.example/os/node", &[&through], Expected::Image);
+    let mut plain = case("goes_through_a_proxy_without_tls", "quay.example/os/node", &[&through], Expected::Image);
     plain.source = "http://web.example/node";
     plain.after = |lab| {
         let log = lab.daemons.proxy.log()?;
@@ -202,21 +243,22 @@ fn proxies(ca: &File) -> Vec<Case> {
     };
     let dead = env("HTTPS_PROXY=http://dead.example:3128\n".to_owned());
     let dead = case(
-        "a dead proxy",
+        "fails_for_a_dead_proxy",
         "open.example/os/node",
         &[ca, &dead],
         Expected::Error(&["open.example/os/node", "dead.example"]),
     );
-    let down = case("a dead registry", "dead.example/os/node", &[ca], Expected::Error(&["dead.example/os/node"]));
+    let down =
+        case("fails_for_a_dead_registry", "dead.example/os/node", &[ca], Expected::Error(&["dead.example/os/node"]));
     let bypassed = |case: Case| Case { impatient: true, after: nothing_was_asked, ..case };
     vec![
         bypassed(dead),
         bypassed(down),
         tunnel,
         plain,
-        case("NO_PROXY leads around a dead proxy", "open.example/os/node", &[ca, &around], Expected::Image),
+        case("goes_around_a_dead_proxy", "open.example/os/node", &[ca, &around], Expected::Image),
         case(
-            "a proxy that does not know us",
+            "fails_for_a_proxy_that_refuses_us",
             "open.example/os/node",
             &[ca, &stranger],
             Expected::Error(&["open.example", "the proxy refuses"]),
@@ -240,23 +282,23 @@ fn policies(ca: &File) -> Vec<Case> {
         r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"*.example": {accept}}}, "oci": {{"": [{{"type": "reject"}}]}}}}}}"#
     );
     let unmet = case(
-        "a policy that wants signatures",
+        "asks_nothing_if_signatures_are_wanted",
         "open.example/os/node",
-        &[ca, &(POLICY, signed)],
+        &[ca, &(POLICY, signed.into())],
         Expected::Error(&["scope \"open.example/os\" of transport docker", "requires sigstoreSigned", "the MCO"]),
     );
     vec![
         case(
-            "a policy that accepts by a wildcard",
+            "takes_what_a_wildcard_accepts",
             "open.example/os/node",
-            &[ca, &(POLICY, reject.clone())],
+            &[ca, &(POLICY, reject.clone().into())],
             Expected::Image,
         ),
         Case { after: nothing_was_asked, ..unmet },
         case(
-            "a policy that rejects",
+            "refuses_what_the_policy_rejects",
             "other.test/os/node",
-            &[ca, &(POLICY, reject)],
+            &[ca, &(POLICY, reject.into())],
             Expected::Error(&["its default says reject"]),
         ),
     ]

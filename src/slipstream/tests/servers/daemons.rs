@@ -7,11 +7,14 @@ use std::process::Command;
 use std::sync::PoisonError;
 
 use anyhow::{Context, Result, ensure};
+use testkit::daemon::Daemon;
+use testkit::layout::digits;
+use testkit::programs::output;
 
-use super::layout_of;
-use super::pki::Pki;
-use super::place::{PROXY_SOURCE, Server, address, run};
-use super::tokens::{self, ISSUER, Journal, SERVICE};
+use crate::lab::layout_of;
+use crate::pki::Pki;
+use crate::place::{PROXY_SOURCE, address};
+use crate::tokens::{self, ISSUER, Journal, SERVICE};
 
 /// User and password of the registry with htpasswd.
 pub const USER: (&str, &str) = ("puller", "open sesame");
@@ -20,13 +23,13 @@ pub const PROXY_USER: &str = "through:drawbridge";
 
 /// All of them, running.
 pub struct Daemons {
-    pub open: Server,
-    pub basic: Server,
-    pub token: Server,
-    pub half: Server,
-    pub mutual: Server,
-    pub web: Server,
-    pub proxy: Server,
+    pub open: Daemon,
+    pub basic: Daemon,
+    pub token: Daemon,
+    pub half: Daemon,
+    pub mutual: Daemon,
+    pub web: Daemon,
+    pub proxy: Daemon,
     pub tokens: Journal,
 }
 
@@ -51,11 +54,11 @@ impl Daemons {
         daemons.wait()
     }
 
-    /// What happened so far is no concern of the next case.
+    /// Forgets what happened so far: it is no concern of the next case.
     pub fn mark(&mut self) -> Result<()> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let servers = [&mut self.open, &mut self.basic, &mut self.half, &mut self.proxy];
-        servers.into_iter().try_for_each(Server::mark)
+        servers.into_iter().try_for_each(Daemon::mark)
     }
 
     fn wait(mut self) -> Result<Self> {
@@ -78,7 +81,7 @@ struct Registry<'a> {
 
 impl Registry<'_> {
     /// `auth` is a part of its configuration, or `mutual`: it wants a client certificate.
-    fn start(&self, name: &str, port: u16, tls: bool, auth: &str) -> Result<Server> {
+    fn start(&self, name: &str, port: u16, tls: bool, auth: &str) -> Result<Daemon> {
         let at = address(&format!("{name}.example"))?;
         let mut text = format!(
             "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {at}:{port}\n",
@@ -96,7 +99,7 @@ impl Registry<'_> {
         let path = self.dir.join(format!("{name}.yml"));
         fs::write(&path, text).context("writing a configuration")?;
         let path = path.display().to_string();
-        let mut server = Server::start(self.dir, name, "docker-registry", &["serve", &path])?;
+        let mut server = Daemon::start(self.dir, name, "docker-registry", &["serve", &path])?;
         if name == "open" {
             server.wait(at, port)?;
         }
@@ -106,7 +109,7 @@ impl Registry<'_> {
 
 fn htpasswd(dir: &Path) -> Result<String> {
     let (user, password) = USER;
-    let lines = run(Command::new("htpasswd").args(["-Bbn", user, password]))?;
+    let lines = output(Command::new("htpasswd").args(["-Bbn", user, password]))?;
     let path = dir.join("htpasswd");
     fs::write(&path, lines).context("writing htpasswd")?;
     Ok(format!("auth:\n  htpasswd:\n    realm: basic\n    path: {}\n", path.display()))
@@ -127,15 +130,15 @@ fn fill(dir: &Path, pki: &Pki) -> Result<()> {
     fs::copy(pki.pem("ca"), certs.join("ca.crt")).context("copying the CA")?;
     let mut copy = Command::new("skopeo");
     copy.args(["--insecure-policy", "copy", "--quiet", "--preserve-digests", "--dest-cert-dir"]).arg(certs);
-    run(copy.arg(format!("oci:{}", layout_of(dir).display())).arg("docker://open.example/os/node:latest"))?;
+    output(copy.arg(format!("oci:{}", layout_of(dir).display())).arg("docker://open.example/os/node:latest"))?;
     Ok(())
 }
 
 /// A copy of the storage in which every second layer is missing.
 fn half_of(storage: &Path, dir: &Path, layers: &[String]) -> Result<PathBuf> {
     let half = dir.join("half");
-    run(Command::new("cp").arg("-r").arg(storage).arg(&half))?;
-    for hex in layers.iter().skip(1).step_by(2) {
+    output(Command::new("cp").arg("-r").arg(storage).arg(&half))?;
+    for hex in layers.iter().skip(1).step_by(2).map(|digest| digits(digest)) {
         let blob = half.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex);
         fs::remove_dir_all(&blob).with_context(|| format!("removing {}", blob.display()))?;
     }
@@ -143,7 +146,7 @@ fn half_of(storage: &Path, dir: &Path, layers: &[String]) -> Result<PathBuf> {
     Ok(half)
 }
 
-fn nginx(dir: &Path, pki: &Pki) -> Result<Server> {
+fn nginx(dir: &Path, pki: &Pki) -> Result<Daemon> {
     let (web, tokens) = (address("web.example")?, address("tokens.example")?);
     let (certificate, key, root) = (pki.pem("server"), pki.key("server"), dir.display());
     let text = format!(
@@ -158,10 +161,10 @@ fn nginx(dir: &Path, pki: &Pki) -> Result<Server> {
     );
     let path = dir.join("nginx.conf");
     fs::write(&path, text).context("writing nginx.conf")?;
-    Server::start(dir, "web", "nginx", &["-c", &path.display().to_string()])
+    Daemon::start(dir, "web", "nginx", &["-c", &path.display().to_string()])
 }
 
-fn tinyproxy(dir: &Path) -> Result<Server> {
+fn tinyproxy(dir: &Path) -> Result<Daemon> {
     let listen = address("proxy.example")?;
     let (user, password) = PROXY_USER.split_once(':').context("splitting the proxy's user")?;
     let text = format!(
@@ -170,5 +173,5 @@ fn tinyproxy(dir: &Path) -> Result<Server> {
     );
     let path = dir.join("tinyproxy.conf");
     fs::write(&path, text).context("writing tinyproxy.conf")?;
-    Server::start(dir, "proxy", "tinyproxy", &["-d", "-c", &path.display().to_string()])
+    Daemon::start(dir, "proxy", "tinyproxy", &["-d", "-c", &path.display().to_string()])
 }

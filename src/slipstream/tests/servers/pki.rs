@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use testkit::programs::output;
 
-use super::place::{HOSTS, run};
+use crate::place::HOSTS;
 
-/// What it made, as paths of PEM files.
+/// Keys and certificates, as PEM files.
 pub struct Pki {
     dir: PathBuf,
 }
@@ -32,19 +33,21 @@ impl Pki {
     fn authority(&self, name: &str) -> Result<()> {
         let subject = format!("/CN={name}.example");
         let mut command = self.request(name, &subject);
-        run(command
-            .args(["-x509", "-days", "2", "-addext", "keyUsage=critical,keyCertSign", "-out"])
-            .arg(self.pem(name)))?;
+        output(
+            command
+                .args(["-x509", "-days", "2", "-addext", "keyUsage=critical,keyCertSign", "-out"])
+                .arg(self.pem(name)),
+        )?;
         Ok(())
     }
 
     fn issue(&self, name: &str, extensions: &str) -> Result<()> {
         let (request, extra) = (self.dir.join(format!("{name}.csr")), self.dir.join(format!("{name}.ext")));
-        run(self.request(name, &format!("/CN={name}")).arg("-out").arg(&request))?;
+        output(self.request(name, &format!("/CN={name}")).arg("-out").arg(&request))?;
         fs::write(&extra, extensions).context("writing extensions")?;
         let mut sign = Command::new("openssl");
         sign.args(["x509", "-req", "-days", "2", "-in"]).arg(request).arg("-extfile").arg(extra);
-        run(sign.arg("-CA").arg(self.pem("ca")).arg("-CAkey").arg(self.key("ca")).arg("-out").arg(self.pem(name)))?;
+        output(sign.arg("-CA").arg(self.pem("ca")).arg("-CAkey").arg(self.key("ca")).arg("-out").arg(self.pem(name)))?;
         Ok(())
     }
 

@@ -12,17 +12,17 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use testkit::programs::output;
 
-use super::pki::Pki;
-use super::place::run;
+use crate::pki::Pki;
 
-/// What registry and token server call each other.
+/// The names that registry and token server have for each other.
 pub const ISSUER: &str = "tokens.example";
 pub const SERVICE: &str = "token.example";
 /// The only user: `puller`, `open sesame`.
 pub const BASIC: &str = "cHVsbGVyOm9wZW4gc2VzYW1l";
 
-/// What was asked: request lines, with `+` before those that were granted.
+/// The request lines, with `+` before those that were granted.
 pub type Journal = Arc<Mutex<Vec<String>>>;
 
 /// Serve, in a thread that ends with the test.
@@ -85,7 +85,7 @@ impl Signer {
         let signed = format!("{}.{}", base64url(head.as_bytes()), base64url(claims.as_bytes()));
         let path = self.work.join("claims");
         fs::write(&path, &signed).context("writing claims")?;
-        let signature = run(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(&self.key).arg(&path))?;
+        let signature = output(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(&self.key).arg(&path))?;
         Ok(format!("{signed}.{}", base64url(&signature)))
     }
 }

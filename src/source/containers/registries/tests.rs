@@ -2,7 +2,7 @@
 //! Tables of registries.conf and what follows from it; the cases are those that upstream's tests are about.
 
 use super::*;
-use crate::containers::tests::{image, root};
+use crate::containers::fixtures::{image, root};
 
 /// Endpoints as text: `location`, with `!` if insecure, `+` if a mirror.
 fn shown(registries: &Registries, name: &str) -> Result<Vec<String>> {

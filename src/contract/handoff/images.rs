@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The two images of a boot, and their kernels.
+
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+
+/// Describes the deployment that was to boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootimage {
+    /// Path of the deployment, relative to the physical root.
+    pub deployment: String,
+    /// Its commit.
+    pub commit: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// The running kernel.
+    pub kernel: String,
+}
+
+/// Describes the node image as far as the run got with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeImage {
+    /// The pullspec.
+    pub image: String,
+    /// Digest of the manifest for this machine.
+    pub manifest_digest: Option<String>,
+    /// The merge commit.
+    pub commit: Option<String>,
+    /// The version that the image claims.
+    pub version: Option<String>,
+    /// The kernel in it.
+    pub kernel: Option<String>,
+    /// Path of the deployment, relative to the physical root.
+    pub deployment: Option<String>,
+    /// True if local changes of the bootimage's `/etc` were merged into its own; missing without a deployment.
+    pub etc_merged: Option<bool>,
+}
+
+/// Compares the kernels of the node image's first boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kernels {
+    /// The kernel of this boot.
+    pub running: Option<String>,
+    /// The node image's.
+    pub node_image: Option<String>,
+    /// True if this boot runs the node image on another kernel than its own.
+    pub differs: bool,
+}
+
+impl Kernels {
+    pub(super) fn of(outcome: Outcome, bootimage: Option<&Bootimage>, node_image: Option<&NodeImage>) -> Self {
+        let running = bootimage.map(|bootimage| bootimage.kernel.clone());
+        let node_image = node_image.and_then(|node| node.kernel.clone());
+        let differs = outcome == Outcome::Swapped && node_image.is_some() && node_image != running;
+        Self { running, node_image, differs }
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The account of a run, as it grows. It watches the stages and decides nothing.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use contract::handoff::{Ending, Endpoint, Facts, NodeImage, Outcome, Requested, Stage, StageName, Status, Try};
+use contract::place::Place;
+use contract::report::{Record, send_event, summary};
+
+use crate::machine::Machine;
+use crate::way::Way;
+
+/// The account of a run.
+#[derive(Debug)]
+pub struct Account {
+    record: Record,
+    /// What is known so far.
+    pub facts: Facts,
+}
+
+impl Account {
+    /// Begins the account of a boot.
+    pub fn new(place: &Place, request: Requested, tries: Vec<Try>) -> Self {
+        Self { record: Record::new(&place.run_dir), facts: Facts { request, tries, ..Facts::default() } }
+    }
+
+    /// Adds a stage that began at `started` and has just ended.
+    pub fn stage(&mut self, name: StageName, started: Instant, bytes: Option<u64>) {
+        let stage = Stage::new(name, started.elapsed(), bytes);
+        log::debug!("{name}: {:.1} s", stage.seconds);
+        self.facts.stages.push(stage);
+    }
+
+    /// Adds a source that was tried, or an endpoint of it.
+    pub fn endpoint(&mut self, source: String, error: Option<String>) {
+        self.facts.endpoints.push(Endpoint { source, error });
+    }
+
+    /// Returns what is known of the node image, to be added to.
+    pub fn node_image(&mut self) -> &mut NodeImage {
+        self.facts.node_image.get_or_insert_default()
+    }
+
+    /// Writes the account in case that this process is stopped. It is written again at the end.
+    pub fn write_early(&self, ending: Ending) {
+        self.record.write_or_warn(&Status::new(self.facts.clone(), ending));
+    }
+
+    /// Writes the hand-off before the root is changed: there must be no swap without it ([`Record`] says why).
+    pub fn write_before(&mut self, way: &dyn Way, machine: &Machine) -> Result<()> {
+        self.facts.leftovers.extend(way.leftovers(machine));
+        let status = Status::new(self.facts.clone(), Ending::Swapped(way.name()));
+        self.record.write(&status).context("writing the status before the swap")
+    }
+
+    /// Takes back what [`Self::write_before`] has written.
+    pub fn take_back(&mut self) {
+        self.facts.leftovers.clear();
+        if let Err(error) = self.record.forget() {
+            log::warn!("taking the status back: {error:#}");
+        }
+    }
+
+    /// Writes how the run ended, and reports it.
+    pub fn end(self, ending: Ending) {
+        let is_failure = matches!(ending, Ending::Failed(_));
+        let status = Status::new(self.facts, ending);
+        self.record.write_or_warn(&status);
+        // A swap is reported when it is settled, an error by main.
+        if status.outcome() == Outcome::Swapped {
+            return;
+        }
+        send_event(&status);
+        if !is_failure {
+            log::info!("{}", summary(&status));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The story of a boot: request, machine, agreement, image, disk, import, deployment, and into the node image.
+//!
+//! Two processes share it. `slipstream-initrd enter` reads the request in the initramfs; when there is one it runs [`boot`]
+//! in the bootimage's deployment, where libostree is, and treats its failures. Each stage takes what the stage before it
+//! returns. A stage that refuses returns a [`Stop`]; an error is a failure.
+
+/// Takes the value of a step, or ends the stage with the refusal in it.
+macro_rules! go {
+    ($step:expr) => {
+        match $step {
+            std::ops::ControlFlow::Continue(value) => value,
+            std::ops::ControlFlow::Break(stop) => return Ok(std::ops::ControlFlow::Break(stop)),
+        }
+    };
+}
+
+mod account;
+mod agree;
+mod disk;
+mod guard;
+mod sources;
+
+use std::fs;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use contract::VERSION;
+use contract::files::RootFiles;
+use contract::handoff::{self, Ending, StageName};
+use contract::log_lines::set_debug;
+use contract::place::{Place, how_mounted, read_request};
+use contract::prepare_root::PrepareRoot;
+use contract::request::ignition::{Ignition, IgnitionFiles};
+use contract::request::{KernelPolicy, OnFailure, Request, mco};
+use contract::tries;
+
+pub use self::agree::{Agreed, Sight, agree, is_forced};
+
+use self::account::Account;
+use self::disk::Disk;
+use self::sources::Sources;
+use crate::boot_partition::kernels::kernels;
+use crate::boot_partition::room::ensure_boot_room;
+use crate::deploy::{Deployed, Wanted, deploy};
+use crate::import::{Imported, OtherKernel};
+use crate::machine::{Machine, running_kernel};
+use crate::stop::Stop;
+use crate::way;
+
+/// Longest wait for the disk's lock, only to clean up.
+const CLEAN_UP_TIME: Duration = Duration::from_secs(2);
+
+/// Runs in the bootimage's deployment, before ostree-prepare-root.
+pub fn boot(place: &Place) -> Result<()> {
+    let started = Instant::now();
+    guard::ensure_first_in_initramfs(place)?;
+    let (settings, ignition) = read_request(place)?;
+    let Some(request) = settings.request(&ignition)? else {
+        log::info!("{}: nothing to do", settings.why_no_request());
+        return Ok(());
+    };
+    set_debug(request.debug);
+    log::info!("slipstream {VERSION}: {} is requested", request.image);
+    let mut account = Account::new(place, settings.requested(), tries::reported(&place.sysroot));
+    let result = run(place, &request, ignition, started + request.deadline, &mut account);
+    account.end(ending(&result));
+    result.map(drop)
+}
+
+/// The whole story. Nothing is written before the disk is opened, and a refusal until then leaves no trace.
+fn run(
+    place: &Place,
+    request: &Request,
+    ignition: Ignition,
+    deadline: Instant,
+    account: &mut Account,
+) -> Result<ControlFlow<Stop, handoff::Way>> {
+    let way = way::chosen();
+    let cmdline = fs::read_to_string(&place.cmdline).context("reading the kernel command line")?;
+    let sight = Sight {
+        root: &place.sysroot,
+        cmdline: &cmdline,
+        kernel: running_kernel(),
+        fips: mco::Node::is_fips(&cmdline),
+        // Beside the run directory.
+        force: is_forced(place.run_dir.parent().unwrap_or(Path::new("/")), &ignition),
+        // The deployment's: this process has changed its root to it.
+        files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(Path::new("/")))),
+        way,
+        mount: Some(deadline),
+    };
+    let agreed = go!(agree(request, &sight, &mut account.facts)?);
+    let machine = &agreed.machine;
+
+    // Read before the work, in case that there is a mistake in it.
+    let this_boot = how_mounted(place)?;
+    let mut sources = Sources::new(place, request, Arc::clone(&sight.files), deadline);
+    let image = sources.next_image(machine, account);
+    let image = go!(image.inspect_err(|_| forget_earlier_tries(place, request, machine))?);
+
+    let disk = Disk::open(machine, deadline)?;
+    disk.remove_unfinished(machine, &place.run_dir);
+    let imported = sources.import(image, &disk, machine, account);
+    let deployed = and_then(imported, |imported| deploy_image(request, &agreed, &disk, &imported, &this_boot, account));
+    let deployed = match deployed {
+        Ok(Continue(deployed)) => deployed,
+        unfinished => {
+            let unfinished = unfinished.map(|step| step.map_continue(|_| way.name()));
+            // First: cleaning up may take longer than there is time.
+            account.write_early(ending(&unfinished));
+            let keep_layers = unfinished.is_err() && has_another_try(place, request);
+            disk.give_up(machine, &place.run_dir, &request.image, keep_layers);
+            return unfinished;
+        }
+    };
+
+    let started = Instant::now();
+    account.write_before(way, machine)?;
+    if let Err(error) = way.enter(machine, &deployed) {
+        account.take_back();
+        way.undo(machine).unwrap_or_else(|error| log::warn!("{error:#}"));
+        return Err(error);
+    }
+    account.stage(StageName::Swap, started, None);
+    Ok(Continue(way.name()))
+}
+
+/// Deploys an imported image next to the bootimage, and makes it the default of the boot loader.
+fn deploy_image(
+    request: &Request,
+    agreed: &Agreed,
+    disk: &Disk,
+    imported: &Imported,
+    this_boot: &PrepareRoot,
+    account: &mut Account,
+) -> Result<ControlFlow<Stop, Deployed>> {
+    let machine = &agreed.machine;
+    let node_kernels = kernels(&disk.root.repo(), &imported.commit)?;
+    let found: Vec<String> = node_kernels.iter().map(|kernel| kernel.version.clone()).collect();
+    let running = &machine.bootimage.kernel;
+    let has_running = found.contains(running);
+    let node = account.node_image();
+    node.commit = Some(imported.commit.hex());
+    node.kernel = if has_running { Some(running.clone()) } else { found.first().cloned() };
+    if request.kernel == KernelPolicy::Same && !has_running {
+        return Ok(Break(Stop::Kernel(OtherKernel { wanted: running.clone(), found })));
+    }
+    let started = Instant::now();
+    let bootimage = disk.bootimage(machine)?;
+    ensure_boot_room(&disk.root.boot(), &kernels(&disk.root.repo(), &bootimage.commit)?, &node_kernels)?;
+    let wanted = Wanted { commit: imported.commit, image: &request.image, kargs: &agreed.kargs };
+    let deployed = deploy(&disk.sysroot, &disk.root, &bootimage, &wanted, this_boot)?;
+    let node = account.node_image();
+    node.deployment = Some(deployed.path.to_string());
+    node.etc_merged = Some(deployed.etc_merged);
+    account.stage(StageName::Deploy, started, None);
+    Ok(Continue(deployed))
+}
+
+/// Takes the next step if this one has come to a value.
+fn and_then<T, U>(
+    step: Result<ControlFlow<Stop, T>>,
+    next: impl FnOnce(T) -> Result<ControlFlow<Stop, U>>,
+) -> Result<ControlFlow<Stop, U>> {
+    next(go!(step?))
+}
+
+/// Returns how a run ended that came to this result.
+fn ending(result: &Result<ControlFlow<Stop, handoff::Way>>) -> Ending {
+    match result {
+        Ok(Continue(way)) => Ending::Swapped(*way),
+        Ok(Break(stop)) => stop.ending(),
+        Err(error) => Ending::Failed(format!("{error:#}")),
+    }
+}
+
+/// Returns whether the machine will reboot to try a request that has failed once more.
+fn has_another_try(place: &Place, request: &Request) -> bool {
+    request.on_failure == OnFailure::Reboot && tries::has_another(&place.sysroot, request.digest())
+}
+
+/// Removes what earlier tries have left for this one, which has failed before it came to the disk, and is the last.
+fn forget_earlier_tries(place: &Place, request: &Request, machine: &Machine) {
+    if tries::reported(&place.sysroot).is_empty() || has_another_try(place, request) {
+        return;
+    }
+    match Disk::open(machine, Instant::now() + CLEAN_UP_TIME) {
+        Ok(disk) => disk.give_up(machine, &place.run_dir, &request.image, false),
+        Err(error) => log::warn!("cleaning up: {error:#}"),
+    }
+}

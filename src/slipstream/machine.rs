@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is there before anything is written: which deployment this boot runs, and what the boot loader entries name.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use contract::boot_link::BootLink;
+use contract::handoff::Bootimage;
+use contract::names::Digest;
+use contract::places::{DeploymentPath, PhysicalRoot};
+use contract::request::kargs;
+
+use crate::boot_partition::BootPartition;
+use crate::boot_partition::entries::entries;
+use crate::import::commit_version;
+use crate::origin::origin_of;
+
+/// What this boot runs.
+#[derive(Clone, Debug)]
+pub struct Booted {
+    /// The boot link that it follows.
+    pub link: BootLink,
+    /// The deployment that the link names.
+    pub deployment: DeploymentPath,
+    /// The image that the deployment's origin names, with its transport.
+    pub image: Option<String>,
+}
+
+impl Booted {
+    /// Reads what the boot with this kernel command line runs.
+    pub fn read(root: &PhysicalRoot, cmdline: &str) -> Result<Self> {
+        let karg = kargs::value(cmdline, "ostree").context("the kernel command line has no ostree=")?;
+        let link = BootLink::parse(&karg)?;
+        let deployment = link.resolve(root)?;
+        let image = origin_of(root, &deployment)?;
+        Ok(Self { link, deployment, image })
+    }
+
+    /// Describes it for the account. `kernel` is the running one.
+    pub fn report(&self, root: &PhysicalRoot, kernel: String) -> Bootimage {
+        Bootimage {
+            deployment: self.deployment.to_string(),
+            commit: self.deployment.checksum().to_owned(),
+            version: version(root, &self.deployment),
+            kernel,
+        }
+    }
+}
+
+/// A machine that has been looked at, and not changed.
+#[derive(Debug)]
+pub struct Machine {
+    /// The physical root.
+    pub root: PhysicalRoot,
+    /// The kernel command line.
+    pub cmdline: String,
+    /// The deployment that this boot runs.
+    pub booted: Booted,
+    /// The same for the account.
+    pub bootimage: Bootimage,
+    /// The kernel arguments of its boot loader entry, as they are written there.
+    pub options: String,
+    /// The images of all deployments that have a boot loader entry.
+    pub images: Vec<String>,
+    /// The boot partition, mounted for as long as this is there.
+    pub boot_partition: BootPartition,
+}
+
+impl Machine {
+    /// Reads the boot loader entries.
+    pub fn read(
+        root: &PhysicalRoot,
+        cmdline: &str,
+        booted: Booted,
+        bootimage: Bootimage,
+        boot_partition: BootPartition,
+    ) -> Result<Self> {
+        let mut images = Vec::new();
+        let mut options = None;
+        for entry in entries(root)? {
+            // As libostree: an entry without it starts another system.
+            let Some(karg) = kargs::value(&entry.options, "ostree") else { continue };
+            let deployment = BootLink::parse(&karg)?.resolve(root)?;
+            images.extend(origin_of(root, &deployment)?);
+            if deployment == booted.deployment && options.is_none() {
+                options = Some(entry.options);
+            }
+        }
+        let options = options.with_context(|| format!("{} is in no boot loader entry", booted.deployment))?;
+        let (root, cmdline) = (root.clone(), cmdline.to_owned());
+        Ok(Self { root, cmdline, booted, bootimage, options, images, boot_partition })
+    }
+}
+
+/// Returns the version of a deployment: CoreOS's own field of its os-release, else what its commit says, else the field that
+/// every system has: that of a CentOS Stream CoreOS may be a bare 9, or OpenShift's version.
+fn version(root: &PhysicalRoot, deployment: &DeploymentPath) -> Option<String> {
+    let unreadable = |error: anyhow::Error| log::debug!("looking for the bootimage's version: {error:#}");
+    let text = os_release(&root.at(deployment)).map_err(unreadable).unwrap_or_default();
+    let field = |key: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+        Some(value.trim_matches(['"', '\'']).to_owned())
+    };
+    let of_commit = || {
+        let version = Digest::from_hex(deployment.checksum()).and_then(|commit| commit_version(&root.repo(), &commit));
+        version.map_err(unreadable).ok().flatten()
+    };
+    field("OSTREE_VERSION").or_else(of_commit).or_else(|| field("VERSION_ID"))
+}
+
+fn os_release(deployment: &Path) -> Result<String> {
+    let path = deployment.join("usr/lib/os-release");
+    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Returns the version of the running kernel.
+pub fn running_kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}

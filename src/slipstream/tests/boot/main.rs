@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `slipstream boot` on a directory that is a sysroot: every way in which it can end, without a VM.
+//!
+//! With the cargo feature `failpoints` there are also the boots after one that has died at one of its steps.
+
+// A test may start programs; the ban is for the code that runs at boot.
+#![allow(clippy::disallowed_methods)]
+
+mod check;
+mod endings;
+#[cfg(feature = "failpoints")]
+mod failpoints;
+mod handoff;
+mod ignition;
+mod kernel;
+mod others;
+mod prepare_root;
+mod registry;
+mod room;
+mod skew;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use testkit::machine::Machine;
+use testkit::programs::needs;
+use testkit::sandbox::enter;
+use testkit::suite::{Case, Suite, module};
+
+const SLIPSTREAM: &str = env!("CARGO_BIN_EXE_slipstream");
+
+fn main() -> ExitCode {
+    let mut cases = endings::cases();
+    cases.extend(module("skew", skew::cases()));
+    cases.extend(module("kernel", kernel::cases()));
+    cases.extend(module("room", room::cases()));
+    cases.extend(module("ignition", ignition::cases()));
+    cases.extend(module("ignition", registry::cases()));
+    cases.extend(module("check", check::cases()));
+    cases.extend(module("others", others::cases()));
+    cases.extend(module("handoff", handoff::cases()));
+    cases.extend(module("prepare_root", prepare_root::cases()));
+    #[cfg(feature = "failpoints")]
+    cases.extend(module("failpoints", failpoints::cases()));
+    Suite::new("boot", || needs(&["ostree"]).and_then(|()| enter())).run(cases)
+}
+
+/// Makes a case that has a machine of its own.
+fn case(name: &str, run: impl FnOnce(&mut Machine) -> Result<()> + Send + 'static) -> Case {
+    Case::new(name, || run(&mut Machine::new(SLIPSTREAM)?))
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Pulls over HTTP from servers that do not behave.
+
+// A test may start programs; the ban is for the code that runs at boot.
+#![allow(clippy::disallowed_methods)]
+
+mod cases;
+mod crowd;
+mod image;
+mod web;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Result, bail, ensure};
+use contract::names::SourceSpec;
+use testkit::programs::needs;
+use testkit::sandbox::enter;
+use testkit::server::Server;
+use testkit::suite::{self, Shared, Suite, module};
+
+use cases::Case;
+use image::Image;
+
+fn main() -> ExitCode {
+    let image = Shared::new(Image::new);
+    let test = |case: Case| {
+        let image = Arc::clone(&image);
+        suite::Case::new(case.name, move || check(image.get()?, &case))
+    };
+    let mut tests = Vec::new();
+    for (name, cases) in cases::all() {
+        tests.extend(module(name, cases.into_iter().map(test)));
+    }
+    tests.extend(module("web", web::cases(&image)));
+    tests.push(crowd::case(&image));
+    drop(image);
+    // They measure time, and the limits are short.
+    Suite::new("http", || needs(&["ostree"]).and_then(|()| enter())).one_at_a_time().run(tests)
+}
+
+const REGISTRIES: &str = "etc/containers/registries.conf";
+const AUTH: &str = "etc/ostree/auth.json";
+
+/// Configures a registry at the last of these locations, with the others as mirrors.
+fn registries(locations: &[String]) -> String {
+    let mut text = "[[registry]]\nprefix = \"registry.example/os/node\"\n".to_owned();
+    let Some((location, mirrors)) = locations.split_last() else { return text };
+    text += &format!("location = \"{location}\"\ninsecure = true\n");
+    for mirror in mirrors {
+        text += &format!("[[registry.mirror]]\nlocation = \"{mirror}\"\ninsecure = true\n");
+    }
+    text
+}
+
+/// Starts the servers of a case, pulls, and compares.
+fn check(image: &Image, case: &Case) -> Result<()> {
+    let start = |behaviour: &Arc<cases::Behaves>| {
+        let (behaviour, layers) = (Arc::clone(behaviour), image.layers.clone());
+        Server::start(Arc::clone(&image.blobs), move |ask| behaviour(ask, &layers))
+    };
+    let servers = case.servers.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let endpoints: Vec<_> = servers.iter().map(|server| format!("{}/os/node", server.host())).collect();
+    let mut files = vec![(REGISTRIES, registries(&endpoints))];
+    if case.credentials {
+        // user:hush
+        files.push((AUTH, format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpodXNo"}}}}}}"#, servers[0].host())));
+    }
+    let (result, log) = image.pull(&SourceSpec::Registry, &files, case.time);
+    let asked: Vec<_> = servers.iter().map(Server::asked).collect();
+    match (&result, case.error) {
+        (Ok(commit), None) => ensure!(*commit == image.commit, "commit {commit}, not {}", image.commit),
+        (Err(error), Some(expected)) => {
+            let text = format!("{error:#}");
+            ensure!(text.contains(expected), "no {expected:?}: {text}");
+            ensure!(endpoints.iter().all(|endpoint| text.contains(endpoint.as_str())), "not every place: {text}");
+            ensure!(!text.contains("hush"), "a secret: {text}");
+        }
+        _ => bail!("{result:?}, {log:?}"),
+    }
+    (case.check)(&asked, &log).map_err(|error| error.context(format!("{log:#?}")))
+}
