@@ -6,6 +6,8 @@
 //! step write its name to the start of FILE: a part of the disk that nothing else uses. It is written past the page
 //! cache and not flushed, so that a log of the disk's writes shows when the step was done, and nothing else in it
 //! changes.
+//!
+//! Tested by `src/slipstream/tests/boot/failpoints.rs`, `test-vm/src/powercut/`.
 
 /// What a mark starts with; the step's name follows.
 #[cfg(feature = "failpoints")]

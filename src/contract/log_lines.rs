@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One line per event on standard error, with the level as `<N>`: journald strips it.
+//!
+//! Tested by `src/slipstream/tests/boot/endings.rs`, `src/contract/handoff/text.rs`.
 
 use std::io::{IsTerminal, Write};
 use std::process::{ExitCode, Termination};

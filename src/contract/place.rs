@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Where a boot finds everything: every global path is a field, so that the whole flow runs on a directory in a test.
+//!
+//! Tested by `src/slipstream/tests/boot/`.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Commands of the program in the initramfs. They have no options: the units call them.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `test-vm/src/suite/`.
 
 use std::path::Path;
 

@@ -7,6 +7,8 @@
 //! whose root is sealed is in `docs/dependencies.md`.
 //!
 //! Everything is mounted in a mount namespace of its own, which ends with the process: nothing stays behind.
+//!
+//! Tested by `test-vm/src/suite/`.
 
 use std::fs::File;
 use std::os::unix::fs::symlink;

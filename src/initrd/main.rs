@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `slipstream-initrd`: parse, start the log, call, print one error line, exit code.
+//!
+//! Tested by `test-vm/src/suite/`.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Mounts, each with its reason at the place of the call. The kernel of RHEL 9 (5.14) is the oldest that must do.
+//!
+//! Tested by `test-vm/src/suite/`.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! glibc's allocator, which the C libraries below us use as well.
+//!
+//! Tested by `test-vm/src/bench/hostile.rs`.
 
 use nix::libc::{M_MMAP_THRESHOLD, c_int, mallopt};
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What every call needs: owned objects, errors, strings, variants.
+//!
+//! Tested by `src/slipstream/tests/boot/`, `src/slipstream/tests/differential/`.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::{NonNull, null_mut};

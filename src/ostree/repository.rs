@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A repository, and transactions on it.
+//!
+//! Tested by `src/slipstream/tests/boot/`, `src/slipstream/tests/differential/`.
 
 use std::ffi::c_char;
 use std::path::Path;

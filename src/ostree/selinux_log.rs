@@ -3,6 +3,8 @@
 //!
 //! On a boot with skew they would be on the console, above the progress: an image's compiled file of labels is of another
 //! version of libpcre2, and libselinux says so before it reads the text instead.
+//!
+//! Tested by `src/ostree/tests/selinux_messages.rs`.
 
 use std::ffi::{CStr, c_char, c_int};
 

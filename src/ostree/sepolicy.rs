@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! SELinux labels from the policy in a directory.
+//!
+//! Tested by `src/ostree/tests/selinux_messages.rs`, `src/slipstream/tests/label/`,
+//! `src/slipstream/tests/differential/corpus/selinux.rs`.
 
 use std::os::fd::AsRawFd;
 use std::path::Path;

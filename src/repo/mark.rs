@@ -4,6 +4,8 @@
 //! Names and commits do not tell: they are those of ostree-ext. So the file of a ref that is ours bears an extended
 //! attribute. Whoever sets the ref anew makes another file, without it, and then it is theirs. On a file system without
 //! such attributes nothing is ours, and other tools collect what no image needs.
+//!
+//! Tested by `src/slipstream/tests/boot/others.rs`, `src/slipstream/tests/concurrency/`.
 
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How a repository keeps what a file is besides its content.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/`.
 
 use std::ffi::CString;
 use std::fs::File;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The kinds of objects that a repository holds.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/`.
 
 /// The kinds of metadata objects that we write and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,9 @@
 //! this boot of the machine. When the process dies but the machine does not, what is staged is whole, since a file gets
 //! its modification time last, and the next run goes on with it. After a power cut nothing in it can be trusted, and
 //! all of it goes.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/`,
+//! `src/slipstream/tests/interrupt/`.
 
 mod stage;
 mod writeback;

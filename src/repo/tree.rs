@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A tree of files in memory, over the dirtrees of the repository: a directory is read when somebody goes into it.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/`.
 
 use std::collections::{BTreeMap, HashMap};
 

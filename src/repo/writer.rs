@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What one layer, or the merge, writes: the store, and a list of what has to be published for it.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/`.
 
 use std::collections::HashSet;
 use std::io::BufRead;

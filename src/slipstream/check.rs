@@ -2,6 +2,8 @@
 //! `slipstream check`: what a boot would do, and whether OpenShift's MCO would reboot the node all the same. Nothing is
 //! written and nothing downloaded, so it can be run in a cluster's CI: with the Ignition config that a new node would
 //! get, and a disk on which nothing has booted yet.
+//!
+//! Tested by `src/slipstream/tests/boot/check.rs`, `src/slipstream/tests/boot/agreement.rs`.
 
 use std::fs;
 use std::ops::ControlFlow::{Break, Continue};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Commands and their options.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -5,6 +5,8 @@
 //! would be `unlabeled_t`. On a running system it has the label of its directory, or what a tool has chosen by the
 //! policy; this module makes up for that: in the new deployment's `/etc`, where libostree's merge writes; on the boot
 //! partition; and in what libostree keeps on the physical root. A file that has a label keeps it.
+//!
+//! Tested by `src/slipstream/tests/label/`.
 
 use std::cell::OnceCell;
 use std::fs;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The entries of a directory.
+//!
+//! Tested by `src/slipstream/tests/boot/others.rs`.
 
 use std::fs::{self, FileType};
 use std::io::ErrorKind;

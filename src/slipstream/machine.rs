@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is there before anything is written: which deployment this boot runs, and what the boot loader entries name.
+//!
+//! Tested by `src/slipstream/tests/boot/agreement.rs`, `src/slipstream/tests/boot/kernel.rs`.
 
 use std::fs;
 use std::path::Path;
@@ -79,8 +81,8 @@ impl Machine {
         let mut images = Vec::new();
         let mut options = None;
         for entry in entries(root)? {
-            // As libostree: an entry without it starts another system.
-            let Some(karg) = kargs::value(&entry.options, "ostree") else { continue };
+            // libostree reads all of them before it writes one, and refuses what it does not understand.
+            let karg = kargs::value(&entry.options, "ostree").context("a boot loader entry has no ostree=")?;
             let deployment = BootLink::parse(&karg)?.resolve(root)?;
             images.extend(origin_of(root, &deployment)?);
             if deployment == booted.deployment && options.is_none() {

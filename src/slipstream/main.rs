@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `slipstream`: parse, start the log, call, print one error line, exit code.
+//!
+//! Tested by `src/slipstream/tests/boot/`.
 
 use std::process::ExitCode;
 

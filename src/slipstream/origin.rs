@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The origin of a deployment: which image it is of.
+//!
+//! Tested by `src/slipstream/tests/boot/agreement.rs`.
 
 use std::fs;
 use std::io::ErrorKind;

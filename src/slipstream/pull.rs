@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `slipstream pull`: an image into a repository, without a boot.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/servers/`.
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::path::PathBuf;

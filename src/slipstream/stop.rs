@@ -3,6 +3,8 @@
 //!
 //! A refusal is a value that a stage returns in place of its result. A reboot would not change it, so that it is never treated
 //! by `on-failure`; in the account it is `skipped` or `already-booted`.
+//!
+//! Tested by `src/slipstream/tests/boot/agreement.rs`.
 
 use std::fmt;
 

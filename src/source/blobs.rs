@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What every source can do: hand out blobs.
+//!
+//! Tested by `src/slipstream/tests/http/`.
 
 use std::io::Read;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Opens the source that a request names.
+//!
+//! Tested by `src/slipstream/tests/boot/endings.rs`, `src/slipstream/tests/http/web.rs`.
 
 use std::path::{Path, PathBuf};
 

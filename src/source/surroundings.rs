@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a source has to know besides its name.
+//!
+//! Tested by `src/slipstream/tests/servers/`.
 
 use std::path::Path;
 use std::time::Instant;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! An image whose manifest and config are verified, whatever its source says.
+//!
+//! Tested by `src/slipstream/tests/hostile/documents.rs`, `src/slipstream/tests/http/`.
 
 use std::io::Read;
 

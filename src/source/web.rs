@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! An OCI image layout behind a web server: plain files below a URL.
+//!
+//! Tested by `src/slipstream/tests/http/web.rs`.
 
 use anyhow::{Context, Result, anyhow};
 use contract::names::Url;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The course of a run: its stages, the sources and the tries that it went through, and its end.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `src/contract/report/record.rs`.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The two images of a boot, and their kernels.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `src/contract/report/record.rs`.
 
 use serde::{Deserialize, Serialize};
 

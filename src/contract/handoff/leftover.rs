@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Things of ours that are still there when the system is up.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `src/contract/report/record.rs`.
 
 use serde::{Deserialize, Serialize};
 

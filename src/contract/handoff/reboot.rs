@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The reboot from the bootimage into the node image: whether it was avoided, and if not, why.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `src/contract/report/record.rs`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The document, and the ways to get one: from facts and an ending, from its text, from another one.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `src/contract/report/record.rs`.
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Enums that are words in the document.
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `src/contract/report/record.rs`.
 
 /// Defines an enum whose values are words: each is written once, for the document and for [`name`](super::Outcome::name).
 /// To serde they are strings, which takes less code than its own way with enums.

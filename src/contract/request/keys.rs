@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The keys of a request. The table in `docs/usage.md` is generated from [`KEYS`].
+//!
+//! Tested by `src/slipstream/tests/docs/main.rs`, `src/contract/request/mod.rs`.
 
 use std::fmt;
 

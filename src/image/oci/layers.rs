@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which layers are the ostree commit, which are its chunks, which were put on top.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/documents.rs`.
 
 use anyhow::{Context, Result, ensure};
 use contract::names::Digest;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! An image manifest: a config and layers, each a descriptor.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/documents.rs`.
 
 use anyhow::{Context, Result, bail, ensure};
 use contract::names::Digest;

@@ -3,6 +3,8 @@
 //!
 //! Formats: the OCI image specification 1.1 and Docker's image manifest version 2, schema 2. What ostree adds to
 //! them (labels, the order of layers) is described in `docs/format.md`.
+//!
+//! Tested by `src/slipstream/tests/boot/endings.rs`.
 
 mod config;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A root that was entered by the boot link runs on the bootimage's kernel: its modules are brought along.
+//!
+//! Tested by `test-vm/src/suite/swap.rs`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

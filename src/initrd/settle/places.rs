@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Where settling finds everything.
+//!
+//! Tested by `test-vm/src/suite/swap.rs`.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The writing half of the store: objects and refs, staged first and then published.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/`,
+//! `src/slipstream/tests/interrupt/`.
 
 use std::fs::File;
 use std::io::{BufRead, Read, Write};

@@ -3,6 +3,8 @@
 //!
 //! The kernel would keep what an import writes in memory until a tenth of that is dirty: most of an image, on most
 //! machines. All of it would then go to disk at the end, while the processors wait.
+//!
+//! Tested by `src/slipstream/tests/interrupt/`, `test-vm/src/powercut/`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle, park_timeout};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The account of a run, as it grows. It watches the stages and decides nothing.
+//!
+//! Tested by `src/slipstream/tests/boot/handoff.rs`, `src/slipstream/tests/boot/endings.rs`.
 
 use std::time::Instant;
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The first half of a boot: whether to work on the node image at all. It writes and downloads nothing, and
 //! `slipstream check` is this half alone.
+//!
+//! Tested by `src/slipstream/tests/boot/agreement.rs`, `src/slipstream/tests/boot/check.rs`,
+//! `src/slipstream/tests/boot/ignition.rs`.
 
 use std::fmt;
 use std::ops::ControlFlow::{self, Break, Continue};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The disk, writable for as long as it takes, and what is removed from it when a request comes to nothing.
+//!
+//! Tested by `src/slipstream/tests/boot/others.rs`, `src/slipstream/tests/boot/failpoints.rs`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -4,6 +4,8 @@
 //! Two processes share it. `slipstream-initrd enter` reads the request in the initramfs; when there is one it runs [`boot`]
 //! in the bootimage's deployment, where libostree is, and treats its failures. Each stage takes what the stage before it
 //! returns. A stage that refuses returns a [`Stop`]; an error is a failure.
+//!
+//! Tested by `src/slipstream/tests/boot/`.
 
 /// Takes the value of a step, or ends the stage with the refusal in it.
 macro_rules! go {

@@ -3,6 +3,8 @@
 //!
 //! An image is verified before the disk is made writable. If its layers turn out to be damaged, the next source is asked; what
 //! has been imported until then is good, whatever happened to the rest.
+//!
+//! Tested by `src/slipstream/tests/boot/endings.rs`, `src/slipstream/tests/boot/kernel.rs`.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;

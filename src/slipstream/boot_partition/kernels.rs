@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The kernels of a commit, and what libostree copies of each to the boot partition.
+//!
+//! Tested by `src/slipstream/tests/boot/kernel.rs`, `src/slipstream/tests/boot/room.rs`.
 
 use std::path::Path;
 

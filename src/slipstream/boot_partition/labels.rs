@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Which files of the boot partition are libostree's, and get their SELinux labels from slipstream.
+//!
+//! Tested by `src/slipstream/tests/label/`.
 
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 //! The link to the boot loader entries, and two gaps that libostree leaves when it replaces them: the entries of other
 //! programs, and the moment of the change.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -103,11 +104,11 @@ pub(crate) fn is_directory(name: &str) -> bool {
     name.starts_with(DIRECTORY)
 }
 
-/// Returns the version of the entries that are in use; `None` if the link does not lead to entries of libostree's.
+/// Returns the version of the entries that are in use; `None` if there is no link that leads to entries of libostree's.
 pub(crate) fn version(root: &PhysicalRoot) -> Result<Option<u32>> {
-    let link = link(root);
-    let target = fs::read_link(&link).with_context(|| format!("reading {}", link.display()))?;
-    Ok(target.to_str().and_then(|target| target.strip_prefix(DIRECTORY)?.parse().ok()))
+    let Some(directory) = present_directory(&link(root))? else { return Ok(None) };
+    let name = directory.file_name().and_then(OsStr::to_str);
+    Ok(name.and_then(|name| name.strip_prefix(DIRECTORY)?.parse().ok()))
 }
 
 fn link(root: &PhysicalRoot) -> PathBuf {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The boot partition: its boot loader entries, the link that leads to them, the kernels on it, their labels, and its
 //! mount. Nothing else in slipstream knows what is below `/boot`.
+//!
+//! Tested by `test-vm/src/suite/`.
 
 pub mod entries;
 pub(crate) mod kernels;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Whether the boot partition has room for another kernel.
+//!
+//! Tested by `src/slipstream/tests/boot/room.rs`.
 
 use std::path::Path;
 

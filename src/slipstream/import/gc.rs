@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Refs of ours that nobody needs are removed, as ostree-ext does with those of layers after each import. Other tools'
 //! refs are theirs: [`Mark`] tells. Objects go with a later prune.
+//!
+//! Tested by `src/slipstream/tests/boot/others.rs`, `src/slipstream/tests/concurrency/`.
 
 use std::collections::HashSet;
 

@@ -10,6 +10,9 @@
 //! 5. Refs of ours that no image and no deployment needs are removed.
 //!
 //! Refs, metadata keys and the tree are described in `docs/format.md`, what happens at a power cut in `store`.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/`,
+//! `src/slipstream/tests/interrupt/`.
 
 mod gc;
 mod kernel;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is to be done, before anything is done.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/interrupt/`.
 
 use anyhow::{Context, Result, ensure};
 use contract::names::{Digest, ImageReference};

@@ -5,6 +5,8 @@
 //! the first one is done. Its lock is a `flock` on the repository's `tmp`: nothing has to be made for it, libostree
 //! does not use it, and it goes with the process. libostree's own lock is held as its transactions hold it, shared: it
 //! keeps `ostree prune` out, and lets commits and pulls in.
+//!
+//! Tested by `src/slipstream/tests/concurrency/`.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Whether there is room, asked before the first byte is written.
+//!
+//! Tested by `src/slipstream/tests/hostile/places.rs`, `src/slipstream/free_space.rs`.
 
 use std::path::Path;
 

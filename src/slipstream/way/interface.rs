@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What every way into the node image has to offer.
+//!
+//! Tested by `src/slipstream/tests/boot/`.
 
 use anyhow::Result;
 use contract::handoff::{self, Leftover};

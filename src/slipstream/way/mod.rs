@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How a boot gets into the node image once that is deployed. Each way is one file here. If it leaves something to do for
 //! when the root is mounted, it has a second file in the `settle` room of `slipstream-initrd`.
+//!
+//! Tested by `src/slipstream/tests/boot/`.
 
 mod boot_link;
 mod interface;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Configuration files as text.
+//!
+//! Tested by `src/source/containers/host_config.rs`.
 
 use anyhow::{Result, bail};
 use contract::files::Files;

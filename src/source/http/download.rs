@@ -4,6 +4,8 @@
 //! A stream that breaks is opened again where it broke. A place that fails for good, or again and again, is left for
 //! the next one, in the middle of the blob if need be: what names it is its digest. It ends with the deadline, or when
 //! nothing comes any more.
+//!
+//! Tested by `src/slipstream/tests/http/cases.rs`.
 
 use std::io::{self, Read};
 use std::sync::Arc;

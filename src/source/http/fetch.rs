@@ -3,6 +3,8 @@
 //!
 //! A blob is asked for at the place that worked last, then at the others in their order. What a place is, and how one
 //! asks it, is the business of [`Places`].
+//!
+//! Tested by `src/slipstream/tests/http/`.
 
 use std::io::Read;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How long to wait for a server, and how often to ask it again. Fields, so that tests can be quick.
+//!
+//! Tested by `src/slipstream/tests/http/cases.rs`.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The places where a blob can be, and what has happened at each of them.
+//!
+//! Tested by `src/slipstream/tests/http/cases.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;

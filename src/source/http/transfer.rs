@@ -3,6 +3,8 @@
 //!
 //! libcurl pushes, our readers pull: between them is a short queue of blocks. When it is full libcurl waits, TCP's
 //! window closes, and the server waits.
+//!
+//! Tested by `src/slipstream/tests/http/cases.rs`, `src/slipstream/tests/servers/`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};

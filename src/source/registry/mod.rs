@@ -4,6 +4,8 @@
 //! The manifest may come from one endpoint and a blob from another, a mirror that lacks half of the blobs is of use all
 //! the same. Nothing but digests is trusted. An endpoint that is marked insecure is asked with TLS first, but whoever
 //! answers is believed; then without TLS, as containers/image does it.
+//!
+//! Tested by `src/slipstream/tests/servers/`.
 
 mod auth;
 pub mod challenge;

@@ -3,6 +3,8 @@
 //!
 //! What is kept and under which name follows ostree-ext (`tar/write.rs`) and libostree's tar import; the rules are
 //! listed in `docs/format.md`. Whiteouts are ordinary files here; [`super::merge`] acts on them.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/tars.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};

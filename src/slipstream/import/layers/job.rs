@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One layer: its blob becomes staged objects and a commit.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/damage.rs`.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! An SELinux label as an extended attribute among others.
+//!
+//! Tested by `src/slipstream/tests/differential/corpus/selinux.rs`.
 
 use anyhow::Result;
 use ostree::SePolicy;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The tree of a derived layer while it grows, entry by entry.
+//!
+//! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/hostile/tars.rs`.
 
 use std::collections::BTreeMap;
 

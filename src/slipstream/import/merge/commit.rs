@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The merge commit of an image, and its ref.
+//!
+//! Tested by `src/slipstream/tests/differential/`.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};

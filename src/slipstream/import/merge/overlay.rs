@@ -3,6 +3,8 @@
 //!
 //! Upstream checks the base out, checks each layer out over it and commits the directory. The same tree comes out of
 //! working on dirtrees in memory, in which only the directories that a layer touches are read.
+//!
+//! Tested by `src/slipstream/tests/differential/`.
 
 use anyhow::{Result, ensure};
 use contract::names::Digest;

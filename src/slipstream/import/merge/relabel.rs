@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! SELinux labels over a whole tree.
+//!
+//! Tested by `src/slipstream/tests/differential/corpus/selinux.rs`.
 
 use std::collections::HashMap;
 use std::io::BufReader;

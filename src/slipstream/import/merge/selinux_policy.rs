@@ -2,6 +2,8 @@
 //! The SELinux policy that a tree carries in `/usr/etc/selinux`.
 //!
 //! libselinux wants files. They are unpacked below the repository's `tmp`, and removed with the policy.
+//!
+//! Tested by `src/slipstream/tests/differential/corpus/selinux.rs`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

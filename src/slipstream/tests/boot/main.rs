@@ -6,6 +6,7 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
+mod agreement;
 mod check;
 mod endings;
 #[cfg(feature = "failpoints")]
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     cases.extend(module("ignition", ignition::cases()));
     cases.extend(module("ignition", registry::cases()));
     cases.extend(module("check", check::cases()));
+    cases.extend(module("check_and_boot_agree", agreement::cases()));
     cases.extend(module("others", others::cases()));
     cases.extend(module("handoff", handoff::cases()));
     cases.extend(module("prepare_root", prepare_root::cases()));

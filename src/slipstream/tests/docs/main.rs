@@ -6,6 +6,7 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
+mod house;
 mod programs;
 
 use std::collections::BTreeSet;
