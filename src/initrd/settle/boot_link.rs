@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use contract::handoff::{Leftover, Status};
+use contract::places::{DeploymentPath, PhysicalRoot};
 
 use super::modules::{MODULES, announce, bring_modules};
 use super::places::SettleOptions;
@@ -19,12 +20,13 @@ const OSTREE_BOOTED: &str = "/run/ostree-booted";
 
 /// Brings the modules along if they are needed. Returns their size, and what slipstream leaves behind.
 pub(super) fn settle(options: &SettleOptions, status: &Status) -> Result<(Option<u64>, Vec<Leftover>)> {
-    let physical_root = options.sysroot.join("sysroot");
-    let deployment = status.node_image().and_then(|node| node.deployment.as_ref());
-    ensure_root(&physical_root.join(deployment.context("the status names no deployment of the node image")?))?;
+    let root = PhysicalRoot::new(options.sysroot.join("sysroot"));
+    let deployment = status.node_image().and_then(|node| node.deployment.as_deref());
+    let deployment = deployment.context("the status names no deployment of the node image")?;
+    ensure_root(&root.at(&DeploymentPath::parse(Path::new(deployment))?))?;
     let bootimage = status.bootimage().context("the status names no bootimage")?;
     let kernel = &bootimage.kernel;
-    let source = physical_root.join(&bootimage.deployment).join(MODULES).join(kernel);
+    let source = root.at(&DeploymentPath::parse(Path::new(&bootimage.deployment))?).join(MODULES).join(kernel);
     let target = options.sysroot.join(MODULES);
     // The hand-off itself.
     let mut leftovers = vec![Leftover::file("/run/slipstream")];

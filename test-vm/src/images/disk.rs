@@ -59,7 +59,7 @@ fn add_labels(work: &Path) -> Result<()> {
         (&root.join("ostree"), "usr_t"),
         (&root, "root_t"),
     ] {
-        label::tree(dir, kind)?;
+        label::label_tree(dir, kind)?;
     }
     Ok(())
 }

@@ -11,4 +11,5 @@ pub mod node;
 mod set;
 pub mod trees;
 
+pub use label::label_tree;
 pub use set::Images;
