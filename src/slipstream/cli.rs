@@ -84,7 +84,7 @@ struct PullCommand {
     deadline: Duration,
 }
 
-/// Tell what boot would do, and whether the MCO would reboot the node all the same. Nothing is written or downloaded.
+/// Show what boot would do, and whether the MCO would reboot the node all the same. Nothing is written or downloaded.
 /// Exit code 0: a reboot would be saved, 2: it would not, 3: nothing is requested, or it cannot be known.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "check")]
@@ -106,7 +106,7 @@ struct CheckCommand {
     json: bool,
 }
 
-/// Tell what happened on this boot.
+/// Show what happened on this boot.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "status")]
 struct StatusCommand {

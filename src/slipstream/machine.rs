@@ -55,8 +55,6 @@ impl Booted {
 pub struct Machine {
     /// The physical root.
     pub root: PhysicalRoot,
-    /// The kernel command line.
-    pub cmdline: String,
     /// The deployment that this boot runs.
     pub booted: Booted,
     /// The same for the account.
@@ -73,7 +71,6 @@ impl Machine {
     /// Reads the boot loader entries.
     pub fn read(
         root: &PhysicalRoot,
-        cmdline: &str,
         booted: Booted,
         bootimage: Bootimage,
         boot_partition: BootPartition,
@@ -90,8 +87,7 @@ impl Machine {
             }
         }
         let options = options.with_context(|| format!("{} is in no boot loader entry", booted.deployment))?;
-        let (root, cmdline) = (root.clone(), cmdline.to_owned());
-        Ok(Self { root, cmdline, booted, bootimage, options, images, boot_partition })
+        Ok(Self { root: root.clone(), booted, bootimage, options, images, boot_partition })
     }
 }
 

@@ -50,15 +50,21 @@ impl Account {
     }
 
     /// Writes the hand-off before the root is changed: there must be no swap without it ([`Record`] says why).
-    pub fn write_before(&mut self, way: &dyn Way, machine: &Machine) -> Result<()> {
-        self.facts.leftovers.extend(way.leftovers(machine));
-        let status = Status::new(self.facts.clone(), Ending::Swapped(way.name()));
+    pub fn write_before(&self, way: &dyn Way, machine: &Machine) -> Result<()> {
+        let leftovers = way.leftovers(machine);
+        let facts = Facts { leftovers, ..self.facts.clone() };
+        let status = Status::new(facts, Ending::Swapped(way.name()));
         self.record.write(&status).context("writing the status before the swap")
     }
 
+    /// Adds that the root was changed, which began at `started`.
+    pub fn entered(&mut self, way: &dyn Way, machine: &Machine, started: Instant) {
+        self.facts.leftovers = way.leftovers(machine);
+        self.stage(StageName::Swap, started, None);
+    }
+
     /// Takes back what [`Self::write_before`] has written.
-    pub fn take_back(&mut self) {
-        self.facts.leftovers.clear();
+    pub fn take_back(&self) {
         if let Err(error) = self.record.forget() {
             log::warn!("taking the status back: {error:#}");
         }

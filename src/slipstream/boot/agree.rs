@@ -86,7 +86,7 @@ pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<
         Some(deadline) => BootPartition::mount(sight.root, deadline)?,
         None => BootPartition::as_it_is(),
     };
-    let machine = Machine::read(sight.root, sight.cmdline, booted, bootimage, boot_partition)?;
+    let machine = Machine::read(sight.root, booted, bootimage, boot_partition)?;
     go!(refuse_deployed(request, &machine));
     let decision = decide(request, &machine, sight);
     facts.foreseen = decision.as_ref().map(Foreseen::from).unwrap_or_default();

@@ -127,7 +127,7 @@ fn run(
         way.undo(machine).unwrap_or_else(|error| log::warn!("{error:#}"));
         return Err(error);
     }
-    account.stage(StageName::Swap, started, None);
+    account.entered(way, machine, started);
     Ok(Continue(way.name()))
 }
 
