@@ -32,11 +32,14 @@ enum Expected {
 }
 use Expected::{Boots, Fails, NotRequested, Stops};
 
+/// Names and values of fields.
+type Fields = Vec<(&'static str, Value)>;
+
 /// A decision.
 struct Row {
     name: &'static str,
     /// Fields of the MachineConfig that are changed; `None`: there is no MachineConfig, and the request is a kernel argument.
-    machine_config: Option<fn() -> Vec<(&'static str, Value)>>,
+    machine_config: Option<fn() -> Fields>,
     /// Further files of the Ignition config, with their content.
     files: &'static [(&'static str, &'static str)],
     /// Further kernel arguments.

@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         case("a_status_that_cannot_be_written_hides_no_error", |machine| unwritable(machine)),
         case("no_swap_without_a_handoff", |machine| no_swap(machine)),
         case("a_status_is_taken_back_with_its_link", |machine| taken_back(machine)),
+        case("a_second_run_on_one_boot_changes_nothing", |machine| second_run(machine)),
         case("the_launcher_follows_the_policy_without_a_status", |machine| launcher(machine)),
     ];
     cases.extend(FULL.iter().map(|full| Case::new(full.0, || in_full_directory(full))));
@@ -135,14 +136,42 @@ fn launcher(machine: &Machine) -> Result<()> {
         machine.path("cmdline"),
         machine.request(&format!("{} slipstream.on-failure=emergency", machine.source()))?,
     )?;
-    launch(&Place {
+    launch(&place(machine))?;
+    ensure!(machine.path("run/emergency").exists(), "the policy is not followed");
+    ensure!(machine.status()?.is_none(), "there is a status");
+    Ok(())
+}
+
+/// The first run has swapped: another one would decide on a link that leads to the node image, and report that.
+fn second_run(machine: &Machine) -> Result<()> {
+    let cmdline = machine.request(&machine.source())?;
+    let (output, status) = machine.boot(&cmdline)?;
+    ensure!(outcome(status.as_ref()) == "swapped", "{status:?}, {output:?}");
+    let path = machine.path("run/status.json");
+    let account = fs::read(&path)?;
+    let listing = machine.listing()?;
+    let unchanged = || -> Result<()> {
+        ensure!(fs::read(&path)? == account, "the account has changed");
+        ensure!(machine.listing()? == listing, "the disk has changed");
+        Ok(())
+    };
+    // What prepares a boot removes the account of the last one.
+    let mut again = machine.command(&cmdline)?;
+    fs::write(&path, &account)?;
+    let output = again.output().context("running slipstream")?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(said(&output).contains("error: slipstream has run on this boot: "), "{output:?}");
+    unchanged()?;
+    launch(&place(machine))?;
+    unchanged()
+}
+
+fn place(machine: &Machine) -> Place {
+    Place {
         sysroot: PhysicalRoot::new(machine.path("sysroot")),
         cmdline: machine.path("cmdline"),
         root: machine.path("run"),
         ignition: machine.path("ignition.json"),
         run_dir: machine.path("run"),
-    })?;
-    ensure!(machine.path("run/emergency").exists(), "the policy is not followed");
-    ensure!(machine.status()?.is_none(), "there is a status");
-    Ok(())
+    }
 }
