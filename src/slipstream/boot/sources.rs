@@ -87,6 +87,8 @@ impl<'a> Sources<'a> {
                 }
                 Err(error) => self.fail(account, error),
             }
+            // Its device is mounted where that of the next source will be.
+            drop(image);
             image = go!(self.next_image(machine, account)?);
         }
     }
