@@ -3,25 +3,21 @@
 //! Inflates gzip blobs from memory with each library that was built in, in turns; prints for each the library and the
 //! output in MB/s of each blob, the best of some runs, separated by tabs.
 
-use std::io::{BufReader, Read};
 use std::time::{Duration, Instant};
 
-/// Blocks that a streaming reader takes and gives, as slipstream's: 128 KiB in, 256 KiB out.
-const IN: usize = 128 << 10;
-const OUT: usize = 256 << 10;
 const RUNS: usize = 5;
 
 type Inflate = fn(&[u8]) -> u64;
 
 const LIBRARIES: &[(&str, Inflate)] = &[
     #[cfg(feature = "zlib-rs")]
-    ("zlib-rs", through_flate2),
+    ("zlib-rs", streaming::through_flate2),
     #[cfg(feature = "zlib-ng")]
-    ("zlib-ng", through_flate2),
+    ("zlib-ng", streaming::through_flate2),
     #[cfg(feature = "zlib")]
-    ("zlib", through_flate2),
+    ("zlib", streaming::through_flate2),
     #[cfg(feature = "isal")]
-    ("ISA-L", through_isal),
+    ("ISA-L", streaming::through_isal),
     #[cfg(feature = "libdeflate")]
     ("libdeflate", through_libdeflate),
 ];
@@ -54,27 +50,35 @@ fn main() {
     }
 }
 
-/// Read to the end, block by block.
-#[cfg_attr(not(any(feature = "zlib-rs", feature = "zlib-ng", feature = "zlib", feature = "isal")), allow(dead_code))]
-fn drain(mut reader: impl Read) -> u64 {
-    let mut block = vec![0; OUT];
-    let mut size = 0;
-    loop {
-        match reader.read(&mut block).expect("a good blob") {
-            0 => return size,
-            n => size += n as u64,
+#[cfg(any(feature = "zlib-rs", feature = "zlib-ng", feature = "zlib", feature = "isal"))]
+mod streaming {
+    use std::io::{BufReader, Read};
+
+    /// Blocks that a streaming reader takes and gives, as slipstream's: 128 KiB in, 256 KiB out.
+    const IN: usize = 128 << 10;
+    const OUT: usize = 256 << 10;
+
+    /// Reads to the end, block by block.
+    fn drain(mut reader: impl Read) -> u64 {
+        let mut block = vec![0; OUT];
+        let mut size = 0;
+        loop {
+            match reader.read(&mut block).expect("a good blob") {
+                0 => return size,
+                n => size += n as u64,
+            }
         }
     }
-}
 
-#[cfg(any(feature = "zlib-rs", feature = "zlib-ng", feature = "zlib"))]
-fn through_flate2(blob: &[u8]) -> u64 {
-    drain(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(IN, blob)))
-}
+    #[cfg(any(feature = "zlib-rs", feature = "zlib-ng", feature = "zlib"))]
+    pub fn through_flate2(blob: &[u8]) -> u64 {
+        drain(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(IN, blob)))
+    }
 
-#[cfg(feature = "isal")]
-fn through_isal(blob: &[u8]) -> u64 {
-    drain(isal::read::GzipDecoder::new(BufReader::with_capacity(IN, blob)))
+    #[cfg(feature = "isal")]
+    pub fn through_isal(blob: &[u8]) -> u64 {
+        drain(isal::read::GzipDecoder::new(BufReader::with_capacity(IN, blob)))
+    }
 }
 
 /// The library has no streaming: the whole output is one buffer. Its length stands at the end of the blob.
