@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::places::{DeploymentPath, PhysicalRoot};
+use crate::request::kargs;
 
 /// A parsed boot link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,13 @@ pub struct BootLink {
 }
 
 impl BootLink {
+    /// Reads the boot link of a kernel command line, or of a boot loader entry: libostree and ostree-prepare-root take the first
+    /// `ostree=`.
+    pub fn of_cmdline(cmdline: &str) -> Result<Self> {
+        let karg = kargs::split(cmdline).find_map(|karg| karg.strip_prefix("ostree="));
+        Self::parse(karg.context("there is no ostree=")?)
+    }
+
     /// Parses the value of `ostree=`.
     pub fn parse(karg: &str) -> Result<Self> {
         let bad = || format!("ostree={karg} is not /ostree/boot.N/STATEROOT/BOOTCSUM/SERIAL");
@@ -59,6 +67,14 @@ impl BootLink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_argument_counts() {
+        let link =
+            BootLink::of_cmdline("xostree=/a rw ostree=/ostree/boot.1/os/c/0 ostree=/ostree/boot.0/os/c/1").unwrap();
+        assert_eq!(link.path(), Path::new("ostree/boot.1/os/c/0"));
+        assert_eq!(BootLink::of_cmdline("rw ostree").unwrap_err().to_string(), "there is no ostree=");
+    }
 
     #[test]
     fn refuses_other_shapes() {

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use crate::boot_link::BootLink;
 use crate::places::PhysicalRoot;
 use crate::prepare_root::PrepareRoot;
+use crate::request::Settings;
 use crate::request::ignition::Ignition;
-use crate::request::{Settings, kargs};
 
 /// Where everything is. The defaults are those of the initramfs.
 #[derive(Clone, Debug)]
@@ -32,8 +32,7 @@ pub struct Place {
 /// Returns the boot link that this boot follows.
 pub fn boot_link(place: &Place) -> Result<BootLink> {
     let cmdline = fs::read_to_string(&place.cmdline).with_context(|| format!("reading {}", place.cmdline.display()))?;
-    let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
-    BootLink::parse(&karg)
+    BootLink::of_cmdline(&cmdline).context("reading the kernel command line")
 }
 
 /// Returns how the initramfs that runs will mount a deployment.

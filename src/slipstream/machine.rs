@@ -11,7 +11,6 @@ use contract::boot_link::BootLink;
 use contract::handoff::Bootimage;
 use contract::names::Digest;
 use contract::places::{DeploymentPath, PhysicalRoot};
-use contract::request::kargs;
 
 use crate::boot_partition::BootPartition;
 use crate::boot_partition::entries::entries;
@@ -32,8 +31,7 @@ pub struct Booted {
 impl Booted {
     /// Reads what the boot with this kernel command line runs.
     pub fn read(root: &PhysicalRoot, cmdline: &str) -> Result<Self> {
-        let karg = kargs::value(cmdline, "ostree").context("the kernel command line has no ostree=")?;
-        let link = BootLink::parse(&karg)?;
+        let link = BootLink::of_cmdline(cmdline).context("reading the kernel command line")?;
         let deployment = link.resolve(root)?;
         let image = origin_of(root, &deployment)?;
         Ok(Self { link, deployment, image })
@@ -61,8 +59,8 @@ pub struct Machine {
     pub bootimage: Bootimage,
     /// The kernel arguments of its boot loader entry, as they are written there.
     pub options: String,
-    /// The images of all deployments that have a boot loader entry.
-    pub images: Vec<String>,
+    /// The deployments that have a boot loader entry, with the image that the origin of each names.
+    pub deployments: Vec<(DeploymentPath, Option<String>)>,
     /// The boot partition, mounted for as long as this is there.
     pub boot_partition: BootPartition,
 }
@@ -75,19 +73,20 @@ impl Machine {
         bootimage: Bootimage,
         boot_partition: BootPartition,
     ) -> Result<Self> {
-        let mut images = Vec::new();
+        let mut deployments = Vec::new();
         let mut options = None;
         for entry in entries(root)? {
             // libostree reads all of them before it writes one, and refuses what it does not understand.
-            let karg = kargs::value(&entry.options, "ostree").context("a boot loader entry has no ostree=")?;
-            let deployment = BootLink::parse(&karg)?.resolve(root)?;
-            images.extend(origin_of(root, &deployment)?);
+            let link = BootLink::of_cmdline(&entry.options).with_context(|| format!("reading {}", entry.path))?;
+            let deployment = link.resolve(root)?;
             if deployment == booted.deployment && options.is_none() {
                 options = Some(entry.options);
             }
+            let image = origin_of(root, &deployment)?;
+            deployments.push((deployment, image));
         }
         let options = options.with_context(|| format!("{} is in no boot loader entry", booted.deployment))?;
-        Ok(Self { root: root.clone(), booted, bootimage, options, images, boot_partition })
+        Ok(Self { root: root.clone(), booted, bootimage, options, deployments, boot_partition })
     }
 }
 

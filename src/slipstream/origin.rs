@@ -12,8 +12,9 @@ use contract::places::{DeploymentPath, PhysicalRoot};
 
 /// What rpm-ostree and the MCO write before the pullspec: from a registry, by the policy of containers-policy.json(5).
 const ORIGIN_SCHEME: &str = "ostree-unverified-registry:";
-/// The key in the file.
-const KEY: &str = "container-image-reference=";
+/// The group of the file, and the key in it.
+const GROUP: &str = "[origin]";
+const KEY: &str = "container-image-reference";
 
 /// Returns the text that a deployment of `image` has as its origin.
 pub fn origin(image: &ImageReference) -> String {
@@ -29,11 +30,45 @@ pub fn origin_of(root: &PhysicalRoot, deployment: &DeploymentPath) -> Result<Opt
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
     };
-    let value = text.lines().find_map(|line| line.strip_prefix(KEY));
-    Ok(value.map(|value| value.trim().to_owned()))
+    Ok(image_of(&text).map(str::to_owned))
+}
+
+/// Returns the image of an origin: GLib's key files have white space around the `=`, and of two equal keys the last counts.
+fn image_of(text: &str) -> Option<&str> {
+    let mut in_group = false;
+    let mut found = None;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            in_group = line == GROUP;
+        } else if let Some((key, value)) = line.split_once('=')
+            && in_group
+            && key.trim_end() == KEY
+        {
+            found = Some(value.trim_start());
+        }
+    }
+    found
 }
 
 /// Returns whether an origin names `image`. Scheme and transport do not matter, as for the MCO.
 pub fn is_of_image(origin: &str, image: &ImageReference) -> bool {
     origin.strip_suffix(image.as_str()).is_some_and(|scheme| scheme.ends_with(':') || scheme.ends_with("://"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_key_files_as_glib_does() {
+        for (text, expected) in [
+            ("[origin]\ncontainer-image-reference=docker:x\n", Some("docker:x")),
+            ("[origin]\n container-image-reference = docker:x \n", Some("docker:x")),
+            ("[origin]\ncontainer-image-reference=a\ncontainer-image-reference=b\n", Some("b")),
+            ("# container-image-reference=a\n[other]\ncontainer-image-reference=b\n[origin]\nrefspec=c\n", None),
+            ("container-image-reference=a\n", None),
+        ] {
+            assert_eq!(image_of(text), expected, "{text}");
+        }
+    }
 }

@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn the_last_value_counts() {
-        assert_eq!(value("ostree=/a root=x ostree=/b", "ostree").as_deref(), Some("/b"));
-        assert_eq!(value("ostree xostree=/a", "ostree"), None);
+        assert_eq!(value("fips=0 root=x fips=1", "fips").as_deref(), Some("1"));
+        assert_eq!(value("fips xfips=1", "fips"), None);
     }
 
     #[test]

@@ -110,7 +110,11 @@ fn refuse_booted(request: &Request, booted: &Booted) -> ControlFlow<Stop> {
 }
 
 fn refuse_deployed(request: &Request, machine: &Machine) -> ControlFlow<Stop> {
-    let deployed = machine.images.iter().any(|origin| is_of_image(origin, &request.image));
+    let deployed = machine
+        .deployments
+        .iter()
+        .filter_map(|(_, image)| image.as_deref())
+        .any(|origin| is_of_image(origin, &request.image));
     if deployed { Break(Stop::OtherDeployment) } else { Continue(()) }
 }
 

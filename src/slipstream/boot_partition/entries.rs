@@ -16,6 +16,8 @@ pub(crate) const LIBOSTREE_ENTRIES: &str = "ostree-";
 /// A boot loader entry of libostree's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// Its path on the physical root.
+    pub path: String,
     /// The kernel arguments.
     pub options: String,
     version: u64,
@@ -29,11 +31,15 @@ pub fn entries(root: &PhysicalRoot) -> Result<Vec<Entry>> {
         files.list(ENTRIES)?.iter().filter(|name| name.starts_with(LIBOSTREE_ENTRIES) && name.ends_with(".conf"))
     {
         let path = format!("{ENTRIES}/{name}");
+        // libostree passes over everything but files.
+        if root.path().join(&path[1..]).metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            continue;
+        }
         let bytes = files.read(&path)?.with_context(|| format!("{path} is gone"))?;
         let text = String::from_utf8(bytes).with_context(|| format!("reading {path}"))?;
         let options = value(&text, "options").with_context(|| format!("{path} has no options"))?.to_owned();
         let version = value(&text, "version").and_then(|version| version.parse().ok()).unwrap_or(0);
-        found.push(Entry { options, version });
+        found.push(Entry { path, options, version });
     }
     ensure!(!found.is_empty(), "{root} has no boot loader entry in {ENTRIES}: mount its boot partition there");
     // Of equal versions the first by name stays the first.
@@ -41,8 +47,9 @@ pub fn entries(root: &PhysicalRoot) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
+/// Returns the value of a key: of several the last one, as libostree does.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| {
+    text.lines().rev().find_map(|line| {
         let (name, value) = line.split_once([' ', '\t'])?;
         (name == key).then_some(value.trim())
     })
@@ -62,13 +69,14 @@ mod tests {
         std::fs::create_dir_all(&loader).unwrap();
         std::os::unix::fs::symlink("loader.1", directory.path().join("boot/loader")).unwrap();
         for (name, text) in [
-            ("ostree-9.conf", "title x\nversion 9\noptions nine\n"),
+            ("ostree-9.conf", "title x\nversion 9\noptions eight\noptions nine\n"),
             ("ostree-10.conf", "version 10\noptions  ten ostree=/x \n"),
             ("windows.conf", "title another system\nversion 99\nefi /EFI/other.efi\n"),
             ("old.conf.bak", "version 11\noptions eleven\n"),
         ] {
             std::fs::write(loader.join(name), text).unwrap();
         }
+        std::fs::create_dir(loader.join("ostree-11.conf")).unwrap();
         let options: Vec<_> = entries(&root).unwrap().into_iter().map(|entry| entry.options).collect();
         assert_eq!(options, ["ten ostree=/x", "nine"]);
     }

@@ -104,11 +104,12 @@ pub(crate) fn is_directory(name: &str) -> bool {
     name.starts_with(DIRECTORY)
 }
 
-/// Returns the version of the entries that are in use; `None` if there is no link that leads to entries of libostree's.
+/// Returns the version of the entries that are in use, 0 or 1; `None` if there is no link that leads to entries of libostree's.
 pub(crate) fn version(root: &PhysicalRoot) -> Result<Option<u32>> {
     let Some(directory) = present_directory(&link(root))? else { return Ok(None) };
     let name = directory.file_name().and_then(OsStr::to_str);
-    Ok(name.and_then(|name| name.strip_prefix(DIRECTORY)?.parse().ok()))
+    let version = name.and_then(|name| name.strip_prefix(DIRECTORY)?.parse().ok());
+    Ok(version.filter(|version| *version <= 1))
 }
 
 fn link(root: &PhysicalRoot) -> PathBuf {

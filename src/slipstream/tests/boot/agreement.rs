@@ -68,7 +68,7 @@ const NODE: Row = Row {
 
 const PLAIN: Row = Row { name: "without_a_machine_config", machine_config: None, expected: Boots("unknown"), ..NODE };
 
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 27] = [
     NODE,
     PLAIN,
     Row { name: "without_a_request", kargs: "slipstream.image=none", expected: NotRequested, ..NODE },
@@ -171,7 +171,25 @@ const ROWS: [Row; 23] = [
     Row {
         name: "when_another_entry_has_no_deployment",
         prepare: |machine| write_entry(machine, "ostree-0-other.conf", "rw root=/dev/sdb1"),
-        expected: Fails("a boot loader entry has no ostree="),
+        expected: Fails("reading /boot/loader/entries/ostree-0-other.conf: there is no ostree="),
+        ..PLAIN
+    },
+    Row {
+        name: "when_another_entry_is_a_link_that_leads_nowhere",
+        prepare: |machine| Ok(std::os::unix::fs::symlink("/nonexistent", entry_path(machine, "ostree-0-other.conf"))?),
+        expected: Fails("/boot/loader/entries/ostree-0-other.conf is gone"),
+        ..PLAIN
+    },
+    Row {
+        name: "when_another_entry_is_a_directory",
+        prepare: |machine| Ok(fs::create_dir(entry_path(machine, "ostree-0-other.conf"))?),
+        ..PLAIN
+    },
+    Row { name: "when_an_entry_has_everything_twice", prepare: twice, ..PLAIN },
+    Row {
+        name: "when_the_boot_loader_has_a_link_of_another_name",
+        prepare: other_loader_link,
+        expected: Stops("skipped", "/boot/loader does not lead to loader.N"),
         ..PLAIN
     },
     Row {
@@ -209,9 +227,35 @@ fn no_loader_link(machine: &Machine) -> Result<()> {
     fs::rename(boot.join(target), boot.join("loader")).context("replacing the link")
 }
 
+/// A link that libostree has not made.
+fn other_loader_link(machine: &Machine) -> Result<()> {
+    let boot = machine.path("sysroot/boot");
+    let target = fs::read_link(boot.join("loader"))?;
+    fs::remove_file(boot.join("loader"))?;
+    fs::rename(boot.join(target), boot.join("loader.7"))?;
+    std::os::unix::fs::symlink("loader.7", boot.join("loader")).context("replacing the link")
+}
+
+/// The last line of a key counts, and the first argument of a name.
+fn twice(machine: &Machine) -> Result<()> {
+    for entry in fs::read_dir(machine.path("sysroot/boot/loader/entries"))? {
+        let path = entry?.path();
+        let line = |line: &str| match line.strip_prefix("options ") {
+            Some(options) => format!("options ostree=/gone\noptions {options} ostree=/gone\n"),
+            None => format!("{line}\n"),
+        };
+        fs::write(&path, fs::read_to_string(&path)?.lines().map(line).collect::<String>())?;
+    }
+    Ok(())
+}
+
+fn entry_path(machine: &Machine, name: &str) -> std::path::PathBuf {
+    machine.path("sysroot/boot/loader/entries").join(name)
+}
+
 fn write_entry(machine: &Machine, name: &str, options: &str) -> Result<()> {
-    let path = machine.path("sysroot/boot/loader/entries").join(name);
-    fs::write(path, format!("title Other\nversion 0\noptions {options}\n")).context("writing an entry")
+    fs::write(entry_path(machine, name), format!("title Other\nversion 0\noptions {options}\n"))
+        .context("writing an entry")
 }
 
 /// libostree refuses to read a sysroot with such an entry.
