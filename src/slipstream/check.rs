@@ -35,9 +35,11 @@ pub struct CheckOptions {
     pub ignition: PathBuf,
     /// The physical root.
     pub sysroot: PhysicalRoot,
-    /// The kernel command line; without it that of the default boot loader entry, after Ignition has changed it.
+    /// The kernel command line; without it that of the default boot loader entry, after Ignition has changed it. One without
+    /// `ostree=` is for the deployment of that entry.
     pub cmdline: Option<PathBuf>,
-    /// The root below which keyfiles are looked for; without it the deployment that this command line boots.
+    /// The root below which keyfiles are looked for, the initramfs of a boot; without it the deployment that this command line
+    /// boots. What says where images come from is that deployment's, as it is for a boot.
     pub root: Option<PathBuf>,
 }
 
@@ -102,14 +104,17 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         // As Ignition leaves it, which reboots if it has to change it.
         None => ignition.kargs(kargs::split(&default.options).map(str::to_owned).collect()).join(" "),
     };
-    let root = match &options.root {
-        Some(root) => root.clone(),
-        None => {
-            let karg = kargs::value(&cmdline, "ostree").context("the kernel command line has no ostree=")?;
-            options.sysroot.at(&BootLink::parse(&karg)?.resolve(&options.sysroot)?)
-        }
+    // Whoever asks about some arguments need not know the link.
+    let cmdline = match kargs::value(&cmdline, "ostree") {
+        Some(_) => cmdline,
+        None => format!(
+            "{} {cmdline}",
+            kargs::split(&default.options).find(|karg| karg.starts_with("ostree=")).unwrap_or_default()
+        ),
     };
-    let settings = Settings::read(&cmdline, &root, &ignition)?;
+    let link = BootLink::of_cmdline(&cmdline).context("reading the kernel command line")?;
+    let deployment = options.sysroot.at(&link.resolve(&options.sysroot)?);
+    let settings = Settings::read(&cmdline, options.root.as_deref().unwrap_or(&deployment), &ignition)?;
     let Some(request) = settings.request(&ignition)? else {
         return Ok(CheckReport { settings, request: None, stop: None, decision: None });
     };
@@ -122,7 +127,7 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         fips: mco::Node::is_fips(&cmdline) || (options.cmdline.is_none() && wants_fips),
         // A disk that has not booted has no /run.
         force: is_forced(Path::new("/nonexistent"), &ignition),
-        files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(&root))),
+        files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(&deployment))),
         way: way::chosen(),
         mount: None,
     };

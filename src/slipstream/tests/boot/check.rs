@@ -34,6 +34,15 @@ pub fn cases() -> Vec<Case> {
         ),
         answers("fails_for_a_tag", || vec![("osImageURL", "quay.io/example/node:latest".into())], 1, ""),
         unchanged("answers_in_json", in_json),
+        unchanged("answers_about_arguments_alone", |machine| {
+            write_ignition(machine, &[])?;
+            let cmdline = machine.path("cmdline");
+            fs::write(&cmdline, format!("slipstream.image={}", machine.image))?;
+            let (code, text, error) = run_check(machine, &["--cmdline", cmdline.to_str().context("path")?])?;
+            ensure!(code == Some(0) && text.contains(&machine.image), "{code:?} {text} {error}");
+            Ok(())
+        }),
+        case("answers_by_the_policy_of_the_deployment", policy),
         on_cmdline("answers_for_a_kernel_that_is_not_in_fips_mode", "", 2),
         on_cmdline("answers_that_the_request_is_taken_back", "slipstream.image=none", 3),
     ]
@@ -90,4 +99,19 @@ fn on_cmdline(name: &str, more: &'static str, expected: i32) -> Case {
         ensure!(code == Some(expected), "{code:?} {text} {error}");
         Ok(())
     })
+}
+
+/// Keyfiles are the initramfs's, and the policy is the deployment's: `--root` does not change it.
+fn policy(machine: &mut Machine) -> Result<()> {
+    write_ignition(machine, &[])?;
+    let deployment = machine.linked(&machine.options()?[0])?;
+    fs::create_dir_all(deployment.join("etc/containers"))?;
+    fs::write(deployment.join("etc/containers/policy.json"), r#"{"default": [{"type": "reject"}]}"#)?;
+    let root = machine.path("initramfs");
+    fs::create_dir(&root)?;
+    for more in [&[][..], &["--root", root.to_str().context("path")?]] {
+        let (code, text, error) = run_check(machine, more)?;
+        ensure!(code == Some(2) && text.contains("its default says reject"), "{more:?}: {code:?} {text} {error}");
+    }
+    Ok(())
 }
