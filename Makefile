@@ -19,9 +19,11 @@ TEST_VM = $(SUDO) $(TARGET_DIR)/release/test-vm
 all:
 	$(CARGO) build --release --locked --workspace
 	@# Every library that the initramfs program needs is copied into every initramfs, with all that it needs in turn.
-	@! readelf --dynamic $(TARGET_DIR)/release/slipstream-initrd | grep -E 'libcurl|libostree'
+	@needed=$$(readelf --dynamic $(TARGET_DIR)/release/slipstream-initrd) && \
+		! echo "$$needed" | grep -E 'NEEDED.*(libcurl|libostree)'
 	@# Without libcurl's headers the crate curl-sys builds a libcurl of its own, without TLS.
-	@readelf --dynamic $(TARGET_DIR)/release/slipstream | grep -q 'NEEDED.*libcurl\.so' || { \
+	@needed=$$(readelf --dynamic $(TARGET_DIR)/release/slipstream) && \
+		echo "$$needed" | grep -q 'NEEDED.*libcurl[-a-z]*\.so' || { \
 		echo 'make: slipstream is not linked with the libcurl of the system. Install its headers' >&2; \
 		echo '(Debian: libcurl4-openssl-dev; Fedora, CentOS Stream: libcurl-devel), then: cargo clean -p curl-sys' >&2; exit 1; }
 
