@@ -106,7 +106,7 @@ pub fn remove_unfinished(sysroot: &Sysroot, root: &PhysicalRoot, run_dir: &Path)
 }
 
 /// Returns the paths of all deployments that are checked out.
-fn deployment_directories(root: &PhysicalRoot) -> Result<Vec<PathBuf>> {
+pub fn deployment_directories(root: &PhysicalRoot) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for stateroot in directories(&root.ostree().join("deploy"))? {
         found.extend(directories(&stateroot.join("deploy"))?);

@@ -12,7 +12,7 @@ use contract::places::{PhysicalRoot, Writable};
 use ostree::{Deployment, Repo, Sysroot};
 
 use crate::deploy;
-use crate::import::{Purpose, Session, collect_layers, forget_images};
+use crate::import::{Purpose, Session, collect_layers, forget_images, has_marked_refs};
 use crate::label_disk::{Labeller, labelled_or_warn};
 use crate::machine::Machine;
 use crate::origin::is_of_image;
@@ -20,6 +20,34 @@ use crate::way;
 
 /// Longest time for cleaning up, when the deadline may be over.
 const CLEAN_UP_TIME: Duration = Duration::from_secs(2);
+
+/// Cleans up after a request that came to nothing, unless it came so late that the node image is in the boot loader entries.
+/// With `keep_layers`, the next try continues with what this one has brought. A disk that was not opened is, if earlier runs have
+/// left something on it.
+pub fn give_up(disk: Option<Disk>, machine: &Machine, run_dir: &Path, image: &ImageReference, keep_layers: bool) {
+    let opened = disk.map_or_else(|| open_leftovers(machine, keep_layers), |disk| Ok(Some(disk)));
+    match opened {
+        Ok(Some(disk)) => disk.give_up(machine, run_dir, image, keep_layers),
+        Ok(None) => {}
+        Err(error) => log::warn!("cleaning up: {error:#}"),
+    }
+}
+
+fn open_leftovers(machine: &Machine, keep_layers: bool) -> Result<Option<Disk>> {
+    if keep_layers || !has_leftovers(machine)? {
+        return Ok(None);
+    }
+    Disk::open(machine, Instant::now() + CLEAN_UP_TIME).map(Some)
+}
+
+/// Returns whether there may be something that a run which was cut, or the try before this one, has left.
+fn has_leftovers(machine: &Machine) -> Result<bool> {
+    let known: Vec<_> = machine.deployments.iter().map(|(path, _)| machine.root.at(path)).collect();
+    if deploy::deployment_directories(&machine.root)?.iter().any(|path| !known.contains(path)) {
+        return Ok(true);
+    }
+    has_marked_refs(&machine.root.repo())
+}
 
 /// The disk of a machine, locked and writable.
 #[derive(Debug)]
@@ -56,9 +84,7 @@ impl Disk {
         Session::open(&self.repo, &self.root.repo(), Purpose::Boot, deadline)
     }
 
-    /// Cleans up after a request that came to nothing, unless it came so late that the node image is in the boot loader
-    /// entries. With `keep_layers`, the next try continues with what this one has brought.
-    pub fn give_up(&self, machine: &Machine, run_dir: &Path, image: &ImageReference, keep_layers: bool) {
+    fn give_up(&self, machine: &Machine, run_dir: &Path, image: &ImageReference, keep_layers: bool) {
         let deployed = self.sysroot.load().and_then(|()| self.sysroot.deployments());
         match deployed {
             Ok(deployments) if deployments.iter().any(|there| is_of(there, image)) => {

@@ -27,7 +27,7 @@ use std::fs;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use contract::VERSION;
@@ -49,12 +49,9 @@ use crate::boot_partition::kernels::kernels;
 use crate::boot_partition::room::ensure_boot_room;
 use crate::deploy::{Deployed, Wanted, deploy};
 use crate::import::{Imported, OtherKernel};
-use crate::machine::{Machine, running_kernel};
+use crate::machine::running_kernel;
 use crate::stop::Stop;
 use crate::way;
-
-/// Longest wait for the disk's lock, only to clean up.
-const CLEAN_UP_TIME: Duration = Duration::from_secs(2);
 
 /// Runs in the bootimage's deployment, before ostree-prepare-root.
 pub fn boot(place: &Place) -> Result<()> {
@@ -73,7 +70,8 @@ pub fn boot(place: &Place) -> Result<()> {
     result.map(drop)
 }
 
-/// The whole story. Nothing is written before the disk is opened, and a refusal until then leaves no trace.
+/// The whole story. Nothing is written before the disk is opened, and a refusal until then leaves no trace. Once an image has
+/// been asked for, what earlier runs have left is removed if it comes to nothing.
 fn run(
     place: &Place,
     request: &Request,
@@ -101,21 +99,23 @@ fn run(
     // Read before the work, in case that there is a mistake in it.
     let this_boot = how_mounted(place)?;
     let mut sources = Sources::new(place, request, Arc::clone(&sight.files), deadline);
-    let image = sources.next_image(machine, account);
-    let image = go!(image.inspect_err(|_| forget_earlier_tries(place, request, machine))?);
-
-    let disk = Disk::open(machine, deadline)?;
-    disk.remove_unfinished(machine, &place.run_dir);
-    let imported = sources.import(image, &disk, machine, account);
-    let deployed = and_then(imported, |imported| deploy_image(request, &agreed, &disk, &imported, &this_boot, account));
-    let deployed = match deployed {
+    let mut disk = None;
+    let mut bring = || {
+        let image = go!(sources.next_image(machine, account)?);
+        let opened = Disk::open(machine, deadline).inspect_err(|_| sources.finish(account, None))?;
+        let disk = disk.insert(opened);
+        disk.remove_unfinished(machine, &place.run_dir);
+        let imported = go!(sources.import(image, disk, machine, account)?);
+        deploy_image(request, &agreed, disk, &imported, &this_boot, account)
+    };
+    let deployed = match bring() {
         Ok(Continue(deployed)) => deployed,
         unfinished => {
             let unfinished = unfinished.map(|step| step.map_continue(|_| way.name()));
             // First: cleaning up may take longer than there is time.
             account.write_early(ending(&unfinished));
             let keep_layers = unfinished.is_err() && has_another_try(place, request);
-            disk.give_up(machine, &place.run_dir, &request.image, keep_layers);
+            disk::give_up(disk, machine, &place.run_dir, &request.image, keep_layers);
             return unfinished;
         }
     };
@@ -163,14 +163,6 @@ fn deploy_image(
     Ok(Continue(deployed))
 }
 
-/// Takes the next step if this one has come to a value.
-fn and_then<T, U>(
-    step: Result<ControlFlow<Stop, T>>,
-    next: impl FnOnce(T) -> Result<ControlFlow<Stop, U>>,
-) -> Result<ControlFlow<Stop, U>> {
-    next(go!(step?))
-}
-
 /// Returns how a run ended that came to this result.
 fn ending(result: &Result<ControlFlow<Stop, handoff::Way>>) -> Ending {
     match result {
@@ -183,15 +175,4 @@ fn ending(result: &Result<ControlFlow<Stop, handoff::Way>>) -> Ending {
 /// Returns whether the machine will reboot to try a request that has failed once more.
 fn has_another_try(place: &Place, request: &Request) -> bool {
     request.on_failure == OnFailure::Reboot && tries::has_another(&place.sysroot, request.digest())
-}
-
-/// Removes what earlier tries have left for this one, which has failed before it came to the disk, and is the last.
-fn forget_earlier_tries(place: &Place, request: &Request, machine: &Machine) {
-    if tries::reported(&place.sysroot).is_empty() || has_another_try(place, request) {
-        return;
-    }
-    match Disk::open(machine, Instant::now() + CLEAN_UP_TIME) {
-        Ok(disk) => disk.give_up(machine, &place.run_dir, &request.image, false),
-        Err(error) => log::warn!("cleaning up: {error:#}"),
-    }
 }

@@ -184,7 +184,7 @@ impl<'a> Sources<'a> {
     }
 
     /// Puts the source in use, and its endpoints, into the account.
-    fn finish(&mut self, account: &mut Account, error: Option<String>) {
+    pub fn finish(&mut self, account: &mut Account, error: Option<String>) {
         let Some((spec, log)) = self.used.take() else { return };
         account.endpoint(spec.to_string(), error);
         for (source, error) in log.entries() {

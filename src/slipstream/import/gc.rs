@@ -5,6 +5,7 @@
 //! Tested by `src/slipstream/tests/boot/others.rs`, `src/slipstream/tests/concurrency/`.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use contract::names::{Digest, ImageReference};
@@ -17,6 +18,19 @@ use serde_json::Value;
 
 use crate::import::metadata_keys::MANIFEST;
 use crate::import::session::Session;
+
+/// Returns whether the repository at `path` has refs that are ours to remove, needed or not.
+pub fn has_marked_refs(path: &Path) -> Result<bool> {
+    let repo = Repo::open(path)?;
+    for prefix in [IMAGE_PREFIX, LAYER_PREFIX] {
+        for (name, _) in repo.refs(prefix)? {
+            if Mark::of(path, &name)? != Mark::None {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
 
 /// Remove our refs of layers that are in no image of the repository. Returns how many.
 pub fn collect_layers(session: &Session<'_>) -> Result<usize> {

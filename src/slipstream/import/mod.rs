@@ -32,7 +32,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 
-pub use gc::{collect_layers, forget_images};
+pub use gc::{collect_layers, forget_images, has_marked_refs};
 pub use kernel::OtherKernel;
 pub use plan::{ImportPlan, Plan, plan};
 pub use session::{Purpose, Session};

@@ -14,6 +14,7 @@ mod failpoints;
 mod handoff;
 mod ignition;
 mod kernel;
+mod leftovers;
 mod others;
 mod prepare_root;
 mod registry;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     cases.extend(module("check", check::cases()));
     cases.extend(module("check_and_boot_agree", agreement::cases()));
     cases.extend(module("others", others::cases()));
+    cases.extend(module("leftovers", leftovers::cases()));
     cases.extend(module("handoff", handoff::cases()));
     cases.extend(module("prepare_root", prepare_root::cases()));
     #[cfg(feature = "failpoints")]
