@@ -15,7 +15,7 @@ mod manifest;
 
 pub mod time;
 
-pub use attached::AttachedSignature;
+pub use attached::{AttachedSignature, SignatureLayer, find_signatures, parse_signatures, signature_tag};
 pub use config::ImageConfig;
 
 pub use index::{Document, parse_document};
