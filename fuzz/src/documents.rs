@@ -2,13 +2,17 @@
 //! Manifest, index, config, and the name of an image.
 
 use contract::names::{Digest, ImageReference};
-use image::oci::{Document, ImageConfig, ImageLayers, parse_document};
+use image::oci::{Document, ImageConfig, ImageLayers, find_signatures, parse_document, parse_signatures};
 use repo::refs;
 
-/// A manifest or index, and behind a NUL a config.
+/// A manifest or index, perhaps of signatures, and behind a NUL a config.
 pub fn manifest_config(data: &[u8]) {
     let at = data.iter().position(|byte| *byte == 0);
     let (document, config) = at.map_or((data, data), |at| (&data[..at], &data[at + 1..]));
+    if let Ok(signatures) = parse_signatures(document) {
+        assert!(signatures.iter().all(|layer| layer.descriptor.size <= 64 << 10) && signatures.len() <= 32);
+    }
+    drop(find_signatures(document, Digest::of(b"")));
     let config = ImageConfig::parse(config).ok();
     if let Some(config) = &config {
         let text = config.canonical_json();

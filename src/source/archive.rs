@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use contract::names::Digest;
+use image::oci::AttachedSignature;
 use image::stream::{Kind, Skip, TarReader};
 use rustix::fs::{Mode, OFlags, open};
 
 use crate::blobs::Source;
 use crate::layout::{MARKER, check_marker};
+use crate::signatures::{INDEX, read_index, read_listed};
 
 /// Most blobs in an archive: the layers of several images.
 const MAX_BLOBS: usize = 16 << 10;
@@ -24,6 +26,7 @@ const MAX_BLOBS: usize = 16 << 10;
 pub(super) struct Archive {
     file: Arc<File>,
     blobs: HashMap<Digest, (u64, u64)>,
+    index: Option<(u64, u64)>,
 }
 
 impl Archive {
@@ -35,7 +38,7 @@ impl Archive {
             open(path, flags, Mode::empty()).with_context(|| format!("opening OCI archive {}", path.display()))?,
         );
         ensure!(file.metadata()?.is_file(), "OCI archive {} is not a regular file", path.display());
-        let mut archive = Self { file: Arc::new(file), blobs: HashMap::new() };
+        let mut archive = Self { file: Arc::new(file), blobs: HashMap::new(), index: None };
         archive.scan().with_context(|| format!("reading OCI archive {}", path.display()))?;
         Ok(archive)
     }
@@ -53,6 +56,8 @@ impl Archive {
             if path == MARKER {
                 check_marker(self.part(start, size))?;
                 marked = true;
+            } else if path == INDEX {
+                self.index = Some((start, size));
             } else if let Some(digest) = path.strip_prefix("blobs/sha256/") {
                 let Ok(digest) = Digest::from_hex(digest) else { continue };
                 ensure!(self.blobs.len() < MAX_BLOBS, "more than {MAX_BLOBS} blobs");
@@ -75,6 +80,11 @@ impl Source for Archive {
         let found = self.blobs.get(&digest);
         let (start, size) = *found.with_context(|| format!("blob {digest} is not in the OCI archive"))?;
         Ok(Box::new(self.part(start, size)))
+    }
+
+    fn signatures(&self, digest: Digest) -> Result<Vec<AttachedSignature>> {
+        let Some((start, size)) = self.index else { return Ok(Vec::new()) };
+        read_listed(self, &read_index(self.part(start, size))?, digest)
     }
 }
 

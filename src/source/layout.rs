@@ -8,19 +8,23 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use contract::names::Digest;
+use image::oci::AttachedSignature;
 use rustix::fs::{FileType, Mode, OFlags, openat};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::blobs::Source;
+use crate::signatures::{INDEX, read_index, read_listed};
 
 /// The marker file of a layout, and the only version there is.
 pub(super) const MARKER: &str = "oci-layout";
 pub(super) const VERSION: &str = "1.0.0";
 const BLOBS: &str = "blobs/sha256";
 
-/// A layout in a directory. `index.json` is not read: the digest that is asked for names its own blob.
+/// A layout in a directory. `index.json` is read for signatures only: a digest that is asked for names its own blob.
 #[derive(Debug)]
 pub(super) struct Layout {
+    directory: OwnedFd,
     blobs: OwnedFd,
 }
 
@@ -33,7 +37,7 @@ impl Layout {
             .with_context(|| format!("opening {MARKER}: {} is no OCI layout", path.display()))?;
         check_marker(marker)?;
         let blobs = openat(&directory, BLOBS, flags, Mode::empty()).with_context(|| format!("opening {BLOBS}"))?;
-        Ok(Self { blobs })
+        Ok(Self { directory, blobs })
     }
 }
 
@@ -41,6 +45,14 @@ impl Source for Layout {
     fn open_blob(&self, digest: Digest, _: Option<u64>) -> Result<Box<dyn Read + Send>> {
         let blob = open_regular(&self.blobs, &digest.hex());
         Ok(Box::new(blob.with_context(|| format!("opening blob {digest} in the OCI layout"))?))
+    }
+
+    fn signatures(&self, digest: Digest) -> Result<Vec<AttachedSignature>> {
+        let index = match open_regular(&self.directory, INDEX) {
+            Err(error) if error.downcast_ref() == Some(&Errno::NOENT) => return Ok(Vec::new()),
+            index => index.context("opening index.json in the OCI layout")?,
+        };
+        read_listed(self, &read_index(index)?, digest)
     }
 }
 

@@ -13,6 +13,8 @@ pub mod http;
 mod layout;
 mod open;
 pub mod registry;
+mod signatures;
+mod staged;
 mod surroundings;
 mod verified;
 mod web;

@@ -11,6 +11,7 @@ use contract::names::{Device, SourceSpec};
 use crate::blobs::Source;
 use crate::device::{MountPoint, mount_device};
 use crate::http::EndpointLog;
+use crate::staged::Staged;
 use crate::surroundings::Surroundings;
 use crate::{archive, layout, registry, web};
 
@@ -36,15 +37,18 @@ impl OpenSource {
 pub fn open(spec: &SourceSpec, around: &Surroundings<'_>) -> Result<OpenSource> {
     around.config.check_policy(around.image)?;
     let mut mount = None;
+    let staged = |source| -> Box<dyn Source> { Box::new(Staged::new(source, spec.to_string(), around)) };
     let source: Box<dyn Source> = match spec {
+        SourceSpec::Registry => Box::new(registry::open(around)?),
         SourceSpec::Layout { device, path } => {
-            Box::new(layout::Layout::open(&place(device.as_ref(), path, around, &mut mount)?)?)
+            let path = place(device.as_ref(), path, around, &mut mount)?;
+            staged(Box::new(layout::Layout::open(&path)?))
         }
         SourceSpec::Archive { device, path } => {
-            Box::new(archive::Archive::open(&place(device.as_ref(), path, around, &mut mount)?)?)
+            let path = place(device.as_ref(), path, around, &mut mount)?;
+            staged(Box::new(archive::Archive::open(&path)?))
         }
-        SourceSpec::Registry => Box::new(registry::open(around)?),
-        SourceSpec::Web(url) => Box::new(web::open(url, around)?),
+        SourceSpec::Web(url) => staged(Box::new(web::open(url, around)?)),
     };
     Ok(OpenSource { source, _mount: mount })
 }

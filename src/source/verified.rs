@@ -7,10 +7,12 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail};
 use contract::names::Digest;
-use image::oci::{Document, ImageConfig, MAX_JSON_SIZE, Manifest, host_architecture, parse_document};
-use image::stream::{Mismatch, read_verified};
+use image::oci::{
+    AttachedSignature, Document, ImageConfig, MAX_JSON_SIZE, Manifest, host_architecture, parse_document,
+};
+use image::stream::read_verified;
 
-use crate::blobs::Source;
+use crate::blobs::{Source, blame, read_right};
 use crate::open::OpenSource;
 
 /// An image whose manifest and config are verified: from here on every layer has a known digest and size.
@@ -22,10 +24,27 @@ pub struct VerifiedImage {
     pub config: ImageConfig,
     /// Bytes of both, and of an index before them.
     pub bytes: u64,
+    /// The digest of an index that led to the manifest.
+    index: Option<Digest>,
     source: OpenSource,
 }
 
 impl VerifiedImage {
+    /// Returns the digests that name the image: that of the index, if there is one, and that of the manifest.
+    pub fn digests(&self) -> Vec<Digest> {
+        self.index.into_iter().chain([self.manifest.digest]).collect()
+    }
+
+    /// Returns the signatures of the image, as they were found: those of each of its digests, as either may be signed.
+    pub fn signatures(&self) -> Result<Vec<AttachedSignature>> {
+        let mut found = Vec::new();
+        for digest in self.digests() {
+            let more = self.source.source.signatures(digest);
+            found.extend(more.with_context(|| format!("looking for signatures of {digest}"))?);
+        }
+        Ok(found)
+    }
+
     /// Open the blob of a layer.
     pub fn open_blob(&self, digest: Digest) -> Result<Box<dyn Read + Send>> {
         let layer = self.manifest.layers.iter().find(|layer| layer.digest == digest);
@@ -61,13 +80,13 @@ impl Verified {
 /// Reads the manifest that `digest` leads to, and its config, and verifies both.
 pub fn verify(source: OpenSource, digest: Digest) -> Result<Verified> {
     let (document, mut read) = read_document(source.source.as_ref(), digest, None)?;
-    let manifest = match document {
-        Document::Manifest(manifest) => manifest,
+    let (manifest, index) = match document {
+        Document::Manifest(manifest) => (manifest, None),
         Document::Index(descriptor) => {
             let (document, more) = read_document(source.source.as_ref(), descriptor.digest, Some(descriptor.size))?;
             read += more;
             match document {
-                Document::Manifest(manifest) => manifest,
+                Document::Manifest(manifest) => (manifest, Some(digest)),
                 // Legal by the specification, written by no known tool; following it would need a depth limit.
                 Document::Index(_) | Document::OtherArchitectures(_) => {
                     bail!("{} is an index inside an index", descriptor.digest)
@@ -83,7 +102,7 @@ pub fn verify(source: OpenSource, digest: Digest) -> Result<Verified> {
     })?;
     let config = ImageConfig::parse(&bytes)?;
     let bytes = read + bytes.len() as u64;
-    Ok(Verified::Image(Box::new(VerifiedImage { manifest, config, bytes, source })))
+    Ok(Verified::Image(Box::new(VerifiedImage { manifest, config, bytes, index, source })))
 }
 
 /// A document, and how many bytes it has.
@@ -93,22 +112,4 @@ fn read_document(source: &dyn Source, digest: Digest, size: Option<u64>) -> Resu
         read_verified(blob, digest, size, MAX_JSON_SIZE)
     })?;
     Ok((parse_document(&bytes, digest, host_architecture())?, bytes.len() as u64))
-}
-
-/// Whether an error is about wrong bytes, and the source may have right ones.
-fn blame(source: &dyn Source, digest: Digest, error: &anyhow::Error) -> bool {
-    let mismatch = error.chain().find(|cause| cause.is::<Mismatch>());
-    mismatch.is_some_and(|mismatch| source.blame(digest, &mismatch.to_string()))
-}
-
-/// Read until the bytes are right, or there is nobody left to ask.
-fn read_right(source: &dyn Source, digest: Digest, read: impl Fn() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
-    loop {
-        match read() {
-            Err(error) if blame(source, digest, &error) => {
-                log::warn!("{error:#}; reading it again");
-            }
-            result => return result,
-        }
-    }
 }

@@ -8,6 +8,7 @@ use contract::names::Url;
 
 use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Tls, Want};
 use crate::layout::{MARKER, check_marker};
+use crate::signatures::by_index;
 use crate::surroundings::{Surroundings, tls_for};
 
 /// The source that a layout at a URL is. Nothing is sent yet.
@@ -18,7 +19,7 @@ pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Fetcher> {
         tls: tls_for(config, url.authority())?,
         client: Client::new(limits, config.proxy()?, deadline),
     };
-    Ok(Fetcher::new(Box::new(server), limits, deadline))
+    Ok(Fetcher::new(Box::new(server), limits, deadline, by_index))
 }
 
 #[derive(Debug)]
@@ -47,7 +48,11 @@ impl Places for Server {
     }
 
     fn open(&self, _: usize, want: &Want, from: u64) -> Result<Response, Failure> {
-        let failure = match self.get(&format!("blobs/sha256/{}", want.digest.hex()), from) {
+        let digest = match want {
+            Want::Blob(digest, _) | Want::Manifest(digest, _) => digest,
+            Want::Named(name) => return self.get(name, from),
+        };
+        let failure = match self.get(&format!("blobs/sha256/{}", digest.hex()), from) {
             Err(failure) if failure.kind == Kind::Missing => failure,
             result => return result,
         };

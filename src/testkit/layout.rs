@@ -19,6 +19,8 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// The file that makes a directory a layout.
 const MARKER: &str = "oci-layout";
+/// The file that names its images.
+const INDEX: &str = "index.json";
 
 /// A layout.
 #[derive(Clone, Debug)]
@@ -88,22 +90,34 @@ impl Layout {
     /// Writes the file that names the layout's images, which have these descriptors.
     pub fn write_index(&self, images: &[Value]) -> Result<()> {
         let index = json!({"schemaVersion": 2, "manifests": images});
-        fs::write(self.0.join("index.json"), index.to_string()).context("writing index.json")
+        fs::write(self.0.join(INDEX), index.to_string()).context("writing index.json")
+    }
+
+    /// Adds an image to those that the layout names.
+    pub fn add(&self, image: Value) -> Result<()> {
+        let index = fs::read(self.0.join(INDEX)).context("reading index.json")?;
+        let index: Value = serde_json::from_slice(&index).context("parsing index.json")?;
+        let mut images = index["manifests"].as_array().context("finding the layout's images")?.clone();
+        images.push(image);
+        self.write_index(&images)
     }
 
     /// Returns the first image of the layout.
     pub fn image(&self) -> Result<Stored> {
-        let index = fs::read(self.0.join("index.json")).context("reading index.json")?;
+        let index = fs::read(self.0.join(INDEX)).context("reading index.json")?;
         let index: Value = serde_json::from_slice(&index).context("parsing index.json")?;
         let digest = text(&index["manifests"][0]["digest"])?.to_owned();
         let manifest = self.read_json(&digest)?;
         Ok(Stored { digest, manifest })
     }
 
-    /// Returns what a web server gives out: every blob by the digits of its digest, and the marker file.
+    /// Returns what a web server gives out: every blob by the digits of its digest, and the files beside them.
     pub fn served(&self) -> Result<HashMap<String, Vec<u8>>> {
         let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
-        let mut files = HashMap::from([(MARKER.to_owned(), read(&self.0.join(MARKER))?)]);
+        let mut files = HashMap::new();
+        for name in [MARKER, INDEX] {
+            files.insert(name.to_owned(), read(&self.0.join(name))?);
+        }
         for entry in fs::read_dir(self.0.join("blobs/sha256")).context("listing blobs")? {
             let entry = entry.context("listing blobs")?;
             files.insert(entry.file_name().to_string_lossy().into_owned(), read(&entry.path())?);

@@ -10,6 +10,7 @@
 //! | [`layer`] | A tar with exactly the bytes that a case is about. |
 //! | [`blob`] | A tar as a layout keeps it: packed, and named by its digest. |
 //! | [`layout`] | An OCI layout on disk. |
+//! | [`signature`] | What signs an image: a manifest of its own. |
 //! | [`image`] | Manifest, config and layers of an image, until they are written to a layout. |
 //! | [`objects`] | Objects of ostree, honest or not. |
 //! | [`base`] | Images that have an ostree commit in them. |
@@ -38,5 +39,6 @@ pub mod repo;
 pub mod sandbox;
 pub mod schema;
 pub mod server;
+pub mod signature;
 #[cfg(feature = "harness")]
 pub mod suite;

@@ -23,6 +23,8 @@ const TRIES_AT_A_PLACE: u32 = 3;
 /// What has to come through, in bytes, for a failure to be the first one again: a server that breaks off after every
 /// few bytes must not keep us until the deadline.
 const PROGRESS: u64 = 64 << 10;
+/// Largest document by name, in bytes: that of a manifest.
+const MAX_NAMED: usize = image::oci::MAX_JSON_SIZE as usize;
 
 /// A place as one download sees it.
 #[derive(Debug)]
@@ -34,6 +36,10 @@ struct Candidate {
     whole: bool,
     /// It will not work any more.
     out: bool,
+    /// It has nothing by this name.
+    lacks: bool,
+    /// It has something by this name, but not a document that could be used.
+    sent: bool,
     error: Option<String>,
 }
 
@@ -60,18 +66,79 @@ pub(super) struct Download {
 impl Download {
     /// Wait until the blob begins to come.
     pub(super) fn open(shared: Arc<Shared>, want: Want) -> Result<Self> {
+        let mut download = Self::new(shared, want);
+        download.connect().map_err(|error| anyhow!("{error}"))?;
+        Ok(download)
+    }
+
+    /// Begins with no place asked.
+    fn new(shared: Arc<Shared>, want: Want) -> Self {
         let candidate = |place| {
-            let error = shared.blame.sentence(want.digest, place);
-            Candidate { place, tries: 0, whole: false, out: error.is_some(), error }
+            let error = want.digest().and_then(|digest| shared.blame.sentence(digest, place));
+            Candidate { place, tries: 0, whole: false, out: error.is_some(), lacks: false, sent: false, error }
         };
         let candidates: Vec<_> = shared.order().into_iter().map(candidate).collect();
         let backoff = Backoff::new(shared.limits.retry, seed());
         let current = candidates.iter().position(|candidate| !candidate.out).unwrap_or_default();
         let (at, failed_at, skip) = (0, 0, 0);
         let (response, over) = (None, None);
-        let mut download = Self { shared, want, candidates, current, response, at, failed_at, skip, backoff, over };
-        download.connect().map_err(|error| anyhow!("{error}"))?;
-        Ok(download)
+        Self { shared, want, candidates, current, response, at, failed_at, skip, backoff, over }
+    }
+
+    /// Reads a document by its name, from the first place whose document `read` can use. For `read`, `None` is a document
+    /// that is as good as none; the result is `None` if no place has one.
+    ///
+    /// A stream that breaks begins again, as the rest may be that of another document.
+    pub(super) fn read_named<T>(
+        shared: Arc<Shared>,
+        name: &str,
+        read: impl Fn(&str, &[u8]) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let mut download = Self::new(shared, Want::Named(name.to_owned()));
+        loop {
+            match download.try_to_read(&read) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(text) => return download.nothing_by_name(text),
+            }
+        }
+    }
+
+    /// Reads the document at one place. `Ok(None)`: try again, elsewhere perhaps.
+    fn try_to_read<T>(&mut self, read: impl Fn(&str, &[u8]) -> Result<Option<T>>) -> Result<Option<T>, String> {
+        self.connect()?;
+        let (Some(response), Some(candidate)) = (self.response.take(), self.candidates.get_mut(self.current)) else {
+            return Ok(None);
+        };
+        let (shared, place) = (&self.shared, candidate.place);
+        let result = response.read_all(MAX_NAMED).and_then(|bytes| {
+            shared.worked(place, &self.want);
+            Ok(read(shared.name(place), &bytes)?)
+        });
+        let failure = match result {
+            Ok(None) => Failure::new(Kind::Missing, "there is nothing of use in it"),
+            Ok(found) => return Ok(found),
+            Err(failure) => {
+                candidate.sent = true;
+                if failure.kind == Kind::Final {
+                    shared.was_useless(place, &failure.to_string());
+                }
+                failure
+            }
+        };
+        self.failed(&failure).map(|()| None)
+    }
+
+    /// Decides what it means that there is no document: it need not exist, but one that cannot be used is an error.
+    fn nothing_by_name<T>(&self, text: String) -> Result<Option<T>> {
+        let lacking = self.candidates.iter().filter(|candidate| candidate.lacks).count();
+        if lacking == 0 || self.candidates.iter().any(|candidate| candidate.sent) {
+            return Err(anyhow!(text));
+        }
+        if lacking < self.candidates.len() {
+            log::warn!("looking for {}: {text}", self.want);
+        }
+        Ok(None)
     }
 
     /// Have a response.
@@ -102,7 +169,7 @@ impl Download {
             (206, None) => return Err(Failure::new(Kind::BadRange, "it sent a range and does not say which")),
             _ => head.length,
         };
-        if let (Some(total), Some(size)) = (total, self.want.size)
+        if let (Some(total), Some(size)) = (total, self.want.size())
             && total != size
         {
             return Err(Failure::last(format!("it has {total} bytes instead of {size}")));
@@ -122,6 +189,7 @@ impl Download {
         let Some(candidate) = self.candidates.get_mut(self.current) else { return Err(failure.to_string()) };
         self.shared.failed(candidate.place, &self.want, failure);
         candidate.error = Some(failure.after(candidate.error.as_deref()));
+        candidate.lacks |= self.want.may_lack(failure);
         candidate.tries += 1;
         let trouble = match failure.kind {
             Kind::NoConnection | Kind::Broken => Trouble::Broken,
@@ -183,11 +251,11 @@ impl Download {
     fn read_some(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, String> {
         self.connect()?;
         let Some(response) = &mut self.response else { return Ok(None) };
-        let left = self.want.size.map_or(u64::MAX, |size| size - self.at);
+        let left = self.want.size().map_or(u64::MAX, |size| size - self.at);
         let most = usize::try_from(if self.skip > 0 { self.skip } else { left }).unwrap_or(usize::MAX);
         let most = most.min(buffer.len());
         let read = response.read(buffer.get_mut(..most).unwrap_or_default());
-        let early = self.skip > 0 || self.want.size.is_some();
+        let early = self.skip > 0 || self.want.size().is_some();
         match read {
             Ok(0) if early => {
                 let text = format!("the stream ended {left} bytes early");
@@ -220,7 +288,7 @@ impl Read for Download {
             return Err(io::Error::other(text.clone()));
         }
         // What comes after the last byte does not matter.
-        if buffer.is_empty() || self.want.size == Some(self.at) {
+        if buffer.is_empty() || self.want.size() == Some(self.at) {
             self.response = None;
             return Ok(0);
         }

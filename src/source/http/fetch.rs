@@ -12,41 +12,66 @@ use std::time::Instant;
 
 use anyhow::Result;
 use contract::names::Digest;
+use image::oci::AttachedSignature;
 
 use crate::blobs::Source;
 use crate::http::Limits;
 use crate::http::download::Download;
 use crate::http::places::{EndpointLog, Places, Shared, Want};
 
+/// Finds the signatures of what has a digest: where they are depends on what the places are.
+pub(crate) type FindSignatures = fn(&Fetcher, Digest) -> Result<Vec<AttachedSignature>>;
+
 /// Hands out blobs from places.
 #[derive(Debug)]
-pub struct Fetcher(Arc<Shared>);
+pub struct Fetcher {
+    shared: Arc<Shared>,
+    find: FindSignatures,
+}
 
 impl Fetcher {
     /// A fetcher that gives up at `deadline`.
-    pub fn new(places: Box<dyn Places>, limits: Limits, deadline: Instant) -> Self {
-        Self(Arc::new(Shared::new(places, limits, deadline)))
+    pub(crate) fn new(places: Box<dyn Places>, limits: Limits, deadline: Instant, find: FindSignatures) -> Self {
+        Self { shared: Arc::new(Shared::new(places, limits, deadline)), find }
+    }
+
+    /// Reads a document by its name, which no digest verifies, from the first place whose document `read` can use. `read`
+    /// gets the place's name too; `None` from it is as if there were nothing. The result is `None` if no place has it.
+    pub(crate) fn read_named<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str, &[u8]) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let preferred = self.shared.preferred();
+        let result = Download::read_named(Arc::clone(&self.shared), name, read);
+        // Layers continue to come from the mirror that has them, even if it has no signatures.
+        self.shared.prefer(preferred);
+        result
     }
 
     fn open(&self, want: Want) -> Result<Box<dyn Read + Send>> {
-        Ok(Box::new(Download::open(Arc::clone(&self.0), want)?))
+        Ok(Box::new(Download::open(Arc::clone(&self.shared), want)?))
     }
 }
 
 impl Source for Fetcher {
     fn open_blob(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
-        self.open(Want { digest, size, manifest: false })
+        self.open(Want::Blob(digest, size))
     }
 
     fn open_manifest(&self, digest: Digest, size: Option<u64>) -> Result<Box<dyn Read + Send>> {
-        self.open(Want { digest, size, manifest: true })
+        self.open(Want::Manifest(digest, size))
+    }
+
+    fn signatures(&self, digest: Digest) -> Result<Vec<AttachedSignature>> {
+        (self.find)(self, digest)
     }
 
     fn blame(&self, digest: Digest, why: &str) -> bool {
-        self.0.was_wrong(digest, why)
+        self.shared.was_wrong(digest, why)
     }
 
     fn log(&self) -> EndpointLog {
-        self.0.log()
+        self.shared.log()
     }
 }

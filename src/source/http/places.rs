@@ -12,22 +12,49 @@ use std::time::Instant;
 use contract::names::Digest;
 
 use crate::http::blame::Blame;
-use crate::http::{Failure, Limits, Response};
+use crate::http::{Failure, Kind, Limits, Response};
 
 /// What is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Want {
-    /// The digest.
-    pub digest: Digest,
-    /// The size in bytes, if it is known.
-    pub size: Option<u64>,
-    /// A manifest or an index, not a blob: registries have them under another name.
-    pub manifest: bool,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The blob with this digest, and its size in bytes if it is known.
+    Blob(Digest, Option<u64>),
+    /// A manifest or an index: registries have them under another name.
+    Manifest(Digest, Option<u64>),
+    /// A document with a name, which no digest verifies: the manifest of a tag, or a file of a layout.
+    Named(String),
+}
+
+impl Want {
+    /// Returns the digest, if one is known.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Blob(digest, _) | Self::Manifest(digest, _) => Some(*digest),
+            Self::Named(_) => None,
+        }
+    }
+
+    /// Returns the size in bytes, if it is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Blob(_, size) | Self::Manifest(_, size) => *size,
+            Self::Named(_) => None,
+        }
+    }
+
+    /// Returns whether a failure means no more than that a place lacks what may be lacking.
+    pub(super) fn may_lack(&self, failure: &Failure) -> bool {
+        matches!(self, Self::Named(_)) && failure.kind == Kind::Missing
+    }
 }
 
 impl fmt::Display for Want {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", if self.manifest { "manifest" } else { "blob" }, self.digest)
+        match self {
+            Self::Blob(digest, _) => write!(f, "blob {digest}"),
+            Self::Manifest(digest, _) => write!(f, "manifest {digest}"),
+            Self::Named(name) => f.write_str(name),
+        }
     }
 }
 
@@ -43,7 +70,7 @@ pub trait Places: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug, Default)]
 pub struct EndpointLog(Arc<Mutex<BTreeMap<usize, (String, Record)>>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Record {
     used: bool,
     error: Option<String>,
@@ -57,6 +84,21 @@ impl EndpointLog {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let error = |record: &Record| record.wrong.clone().or(record.error.clone().filter(|_| !record.used));
         log.values().map(|(name, record)| (name.clone(), error(record))).collect()
+    }
+
+    /// Adds what has happened at the places of another log.
+    pub(crate) fn append(&self, other: &Self) {
+        // Not both at once: they may be the same.
+        let more = other.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, record) in more.into_values() {
+            let known = log.iter().find(|(_, (known, _))| *known == name).map(|(place, _)| *place);
+            let place = known.or_else(|| log.last_key_value().map(|(last, _)| last + 1)).unwrap_or_default();
+            let (_, before) = log.entry(place).or_insert_with(|| (name, Record::default()));
+            before.used |= record.used;
+            before.error = record.error.or(before.error.take());
+            before.wrong = record.wrong.or(before.wrong.take());
+        }
     }
 
     fn record(&self, place: usize, name: &str, change: impl FnOnce(&mut Record)) {
@@ -100,9 +142,19 @@ impl Shared {
         !guilty.is_empty()
     }
 
+    /// Returns the place that is asked first.
+    pub(super) fn preferred(&self) -> usize {
+        self.preferred.load(Ordering::Relaxed)
+    }
+
+    /// Chooses the place that is asked first.
+    pub(super) fn prefer(&self, place: usize) {
+        self.preferred.store(place, Ordering::Relaxed);
+    }
+
     /// The places in the order in which to ask them.
     pub(super) fn order(&self) -> Vec<usize> {
-        let preferred = self.preferred.load(Ordering::Relaxed);
+        let preferred = self.preferred();
         let others = (0..self.names.len()).filter(|place| *place != preferred);
         std::iter::once(preferred).filter(|place| *place < self.names.len()).chain(others).collect()
     }
@@ -117,15 +169,24 @@ impl Shared {
 
     /// Something came from this place.
     pub(super) fn worked(&self, place: usize, want: &Want) {
-        self.preferred.store(place, Ordering::Relaxed);
-        self.blame.delivered(want.digest, place);
+        self.prefer(place);
+        if let Some(digest) = want.digest() {
+            self.blame.delivered(digest, place);
+        }
         self.log.record(place, self.name(place), |record| record.used = true);
     }
 
     pub(super) fn failed(&self, place: usize, want: &Want, failure: &Failure) {
         log::debug!("{want} from {}: {failure}", self.name(place));
         self.log.record(place, self.name(place), |record| {
-            record.error = Some(failure.after(record.error.as_deref()));
+            if !want.may_lack(failure) {
+                record.error = Some(failure.after(record.error.as_deref()));
+            }
         });
+    }
+
+    /// Notes that what came from this place is of no use.
+    pub(super) fn was_useless(&self, place: usize, why: &str) {
+        self.log.record(place, self.name(place), |record| record.wrong = Some(why.to_owned()));
     }
 }

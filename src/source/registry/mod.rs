@@ -17,6 +17,7 @@ use contract::names::{Scheme, Url};
 
 use crate::containers::{Credentials, Endpoint, HostConfig};
 use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Secret, Tls, Want};
+use crate::signatures::by_tag;
 use crate::surroundings::{Surroundings, tls_for};
 use auth::{Authorization, Wanted};
 
@@ -36,7 +37,7 @@ pub(super) fn open(around: &Surroundings<'_>) -> Result<Fetcher> {
     });
     let client = Client::new(limits, config.proxy()?, deadline);
     let mirrors = Mirrors { places: places.collect::<Result<_>>()?, client };
-    Ok(Fetcher::new(Box::new(mirrors), limits, deadline))
+    Ok(Fetcher::new(Box::new(mirrors), limits, deadline, by_tag))
 }
 
 /// The endpoints of an image.
@@ -95,10 +96,9 @@ impl Place {
 
     /// Send a request with what we are known by, and authenticate if that is wanted.
     fn send(&self, client: &Client, scheme: Scheme, want: &Want, from: u64) -> Result<Response, Failure> {
-        let kind = if want.manifest { "manifests" } else { "blobs" };
-        let url = self.url(scheme, &format!("{kind}/{}", want.digest))?;
+        let url = self.url(scheme, &path_of(want))?;
         let mut request = Request::get(url, self.tls.clone());
-        request.accept = want.manifest.then_some(MANIFESTS);
+        request.accept = (!matches!(want, Want::Blob(..))).then_some(MANIFESTS);
         request.from = from;
         request.authorization = self.with_state(|state| {
             state
@@ -140,6 +140,15 @@ impl Place {
             state.authorization = Some(fresh);
             Ok(value)
         })
+    }
+}
+
+/// Returns where a repository has what is wanted.
+fn path_of(want: &Want) -> String {
+    match want {
+        Want::Blob(digest, _) => format!("blobs/{digest}"),
+        Want::Manifest(digest, _) => format!("manifests/{digest}"),
+        Want::Named(tag) => format!("manifests/{tag}"),
     }
 }
 

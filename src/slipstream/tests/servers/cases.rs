@@ -19,6 +19,8 @@ pub enum Expected {
     Image,
     /// With an error in which all of this stands.
     Error(&'static [&'static str]),
+    /// Nothing is pulled; the image has its signature at this place.
+    Signature(&'static str),
 }
 
 /// A pull.
@@ -44,7 +46,7 @@ const PULL_SECRET: &str = "/var/lib/kubelet/config.json";
 const PROXY: &str = "/etc/mco/proxy.env";
 
 /// Returns all of them by module.
-pub fn cases() -> [(&'static str, Vec<Case>); 5] {
+pub fn cases() -> [(&'static str, Vec<Case>); 6] {
     let ca = (CA, Text::Certificate("ca"));
     [
         ("trust", trust(&ca)),
@@ -52,6 +54,7 @@ pub fn cases() -> [(&'static str, Vec<Case>); 5] {
         ("places", places(&ca)),
         ("proxies", proxies(&ca)),
         ("policies", policies(&ca)),
+        ("signatures", signatures(&ca)),
     ]
 }
 
@@ -301,5 +304,33 @@ fn policies(ca: &File) -> Vec<Case> {
             &[ca, &(POLICY, reject.into())],
             Expected::Error(&["its default says reject"]),
         ),
+    ]
+}
+
+fn signatures(ca: &File) -> Vec<Case> {
+    let (open, token) = ("open.example/os/node", "token.example/os/node");
+    let web = "https://web.example/signed";
+    let mirror = "[[registry]]\nlocation = \"open.example\"\n[[registry.mirror]]\nlocation = \"half.example:5000\"\n\
+        insecure = true\n";
+    let mirror = (REGISTRIES, Text::from(mirror.to_owned()));
+    let secret = auth(&[("token.example", BASIC)]);
+    let mut lacking =
+        case("are_found_in_the_registry_if_a_mirror_lacks_them", open, &[ca, &mirror], Expected::Signature(open));
+    lacking.after = |lab| {
+        let log = lab.daemons.half.log()?;
+        let asked = log.lines().any(|line| line.contains(".sig HTTP/") && line.contains("\" 404 "));
+        ensure!(asked, "the mirror was not asked: {log}");
+        Ok(())
+    };
+    let mut beside = case("are_asked_for_in_the_registry_if_a_layout_has_none", open, &[ca], Expected::Signature(open));
+    beside.source = "https://web.example/node";
+    let mut staged = case("are_found_in_a_layout_that_skopeo_made", open, &[ca], Expected::Signature(web));
+    (staged.source, staged.after) = (web, nothing_was_asked);
+    vec![
+        case("are_found_by_tag", open, &[ca], Expected::Signature(open)),
+        case("are_found_with_a_token", token, &[ca, &secret], Expected::Signature(token)),
+        lacking,
+        beside,
+        staged,
     ]
 }

@@ -21,6 +21,9 @@ pub const USER: (&str, &str) = ("puller", "open sesame");
 /// User and password of the proxy.
 pub const PROXY_USER: &str = "through:drawbridge";
 
+/// The directory with the CA, for skopeo.
+const CERTS: &str = "push";
+
 /// All of them, running.
 pub struct Daemons {
     pub open: Daemon,
@@ -125,13 +128,20 @@ fn token_auth(pki: &Pki) -> String {
 
 /// Push the layout to the first registry, as an administrator does it.
 fn fill(dir: &Path, pki: &Pki) -> Result<()> {
-    let certs = dir.join("push");
+    let certs = dir.join(CERTS);
     fs::create_dir(&certs).context("creating a directory")?;
     fs::copy(pki.pem("ca"), certs.join("ca.crt")).context("copying the CA")?;
+    copy(dir, &format!("oci:{}", layout_of(dir).display()), "docker://open.example/os/node:latest")
+}
+
+/// Copies with skopeo, to or from the first registry.
+pub fn copy(dir: &Path, from: &str, to: &str) -> Result<()> {
     let mut copy = Command::new("skopeo");
-    copy.args(["--insecure-policy", "copy", "--quiet", "--preserve-digests", "--dest-cert-dir"]).arg(certs);
-    output(copy.arg(format!("oci:{}", layout_of(dir).display())).arg("docker://open.example/os/node:latest"))?;
-    Ok(())
+    copy.args(["--insecure-policy", "copy", "--quiet", "--preserve-digests"]);
+    for option in ["--src-cert-dir", "--dest-cert-dir"] {
+        copy.arg(option).arg(dir.join(CERTS));
+    }
+    output(copy.args([from, to])).map(drop)
 }
 
 /// A copy of the storage in which every second layer is missing.

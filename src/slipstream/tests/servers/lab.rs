@@ -13,7 +13,7 @@ use contract::names::ImageReference;
 use contract::names::SourceSpec;
 use source::containers::HostConfig;
 use source::http::Limits;
-use source::{Surroundings, Verified};
+use source::{Surroundings, VerifiedImage};
 use testkit::base::honest;
 use testkit::layout::Layout;
 use testkit::repo::{self, fsck};
@@ -23,6 +23,7 @@ use crate::cases::{self, Case, Expected, Text};
 use crate::daemons::Daemons;
 use crate::pki::Pki;
 use crate::place;
+use crate::signatures;
 
 /// Most time for one pull. The image is small, but the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -54,19 +55,21 @@ impl Lab {
         let pki = Pki::make(&dir.join("pki"))?;
         let layers = Layout::at(&layout).image()?.layers()?;
         let daemons = Daemons::start(dir, &pki, &layers)?;
+        signatures::push(dir, &digest)?;
+        signatures::stage(dir, &digest)?;
         Ok(Self { daemons, pki, digest, sandbox })
     }
 
     /// Runs a case; returns the last lines of the program, or the commit.
     pub fn run(&mut self, case: &Case) -> Result<String> {
         self.daemons.mark()?;
-        let root = self.fresh("root")?;
-        for (path, text) in &case.files {
-            let path = root.join(path.trim_start_matches('/'));
-            fs::create_dir_all(path.parent().context("finding a directory")?).context("creating a directory")?;
-            fs::write(&path, self.text(text)?).with_context(|| format!("writing {}", path.display()))?;
-        }
+        let root = self.configure(&case.files)?;
         let image = format!("{}@{}", case.image, self.digest);
+        if let Expected::Signature(endpoint) = case.expected {
+            signatures::check(&open_once(case.source, &image, &root)?, &self.digest, endpoint)?;
+            (case.after)(self)?;
+            return Ok(endpoint.to_owned());
+        }
         let (commit, stderr) = match case.impatient {
             true => (None, ask_once(case.source, &image, &root)?),
             false => self.pull(case.source, &image, Some(&root))?,
@@ -94,10 +97,21 @@ impl Lab {
                 stderr
             }
             (_, Some(commit)) => bail!("it pulled {commit}: {stderr}"),
-            (Expected::Image, None) => bail!("it failed: {stderr}"),
+            (_, None) => bail!("it failed: {stderr}"),
         };
         (case.after)(self).with_context(|| format!("after {said}"))?;
         Ok(said)
+    }
+
+    /// Makes a root with these files.
+    fn configure(&self, files: &[(String, Text)]) -> Result<PathBuf> {
+        let root = self.fresh("root")?;
+        for (path, text) in files {
+            let path = root.join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().context("finding a directory")?).context("creating a directory")?;
+            fs::write(&path, self.text(text)?).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(root)
     }
 
     fn text(&self, text: &Text) -> Result<String> {
@@ -137,6 +151,14 @@ impl Lab {
 
 /// Looks for an image without waiting for better times; returns the error.
 fn ask_once(source: &str, image: &str, root: &Path) -> Result<String> {
+    match open_once(source, image, root) {
+        Ok(_) => bail!("{image} is there"),
+        Err(error) => Ok(format!("{error:#}")),
+    }
+}
+
+/// Opens an image without waiting for better times.
+fn open_once(source: &str, image: &str, root: &Path) -> Result<VerifiedImage> {
     let image = ImageReference::parse(image)?;
     let mut limits = Limits::default();
     (limits.retry.tries, limits.retry.first) = (2, Duration::from_millis(10));
@@ -147,11 +169,8 @@ fn ask_once(source: &str, image: &str, root: &Path) -> Result<String> {
         limits,
         deadline: Instant::now() + LIMIT,
     };
-    let opened = source::open(&SourceSpec::parse(source)?, &around);
-    match opened.and_then(|opened| source::verify(opened, image.digest())).and_then(Verified::image) {
-        Ok(_) => bail!("{image} is there"),
-        Err(error) => Ok(format!("{error:#}")),
-    }
+    let opened = source::open(&SourceSpec::parse(source)?, &around)?;
+    source::verify(opened, image.digest())?.image()
 }
 
 /// Writes a base and some layers with content that does not compress.

@@ -13,6 +13,7 @@ mod daemons;
 mod lab;
 mod pki;
 mod place;
+mod signatures;
 mod tokens;
 
 use std::process::ExitCode;
