@@ -153,6 +153,12 @@ fn indexes() -> Vec<Case> {
         .refused(&["is an index inside an index"]),
         document("index_empty", || json!({"mediaType": OCI_INDEX, "manifests": []}).to_string().into_bytes())
             .refused(&["index has no manifest for linux/"]),
+        // Every machine's: nobody is to boot what the processor may not have.
+        document("index_of_a_variant", || {
+            let text = String::from_utf8_lossy(&index_of(&digest(b"none"), 4)).into_owned();
+            text.replace(r#""os":"linux""#, r#""os":"linux","variant":"v3\n""#).into_bytes()
+        })
+        .refused(&["index has no manifest for linux/", r"only for: linux/amd64/v3\n"]),
         document("index_of_100000", || {
             let other = json!({"mediaType": "m", "digest": digest(b""), "size": 1, "platform": {"architecture": "x", "os": "y"}}).to_string();
             format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":{}}}"#, list_of(&other, LIMIT - 200)).into_bytes()
