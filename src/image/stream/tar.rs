@@ -200,6 +200,7 @@ impl<R: Skip> TarReader<R> {
             b'5' => Kind::Directory,
             other => Kind::Other(other),
         };
+        let size = if has_data(flag) { size } else { 0 };
         let is_sparse = kind == Kind::File && keys.is_1_0();
         let supported = flag != b'S' && (is_sparse || keys.is_empty());
         ensure!(supported, "{}: sparse files are not supported, except in PAX 1.0", path.escape_ascii());
@@ -318,6 +319,12 @@ fn id(pax: Option<i64>, field: [u8; 8], what: &str) -> Result<u32> {
     let id = u32::try_from(value).ok().or_else(|| Some(i32::try_from(value).ok()?.cast_unsigned()));
     // The largest one means "no change" to chown(2).
     id.filter(|id| *id != u32::MAX).with_context(|| format!("{what} {value} is out of range"))
+}
+
+/// Whether bytes of content can follow a header, which then has their number. After links, devices, directories and fifos
+/// none do, whatever the size says: POSIX has it so, and Go and libarchive read it so.
+fn has_data(flag: u8) -> bool {
+    !matches!(flag, b'1'..=b'6')
 }
 
 fn is_extension(flag: u8) -> bool {

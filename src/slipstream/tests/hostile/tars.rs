@@ -2,7 +2,7 @@
 //! Layers of plain files whose tar is honest about its digests and hostile in what it holds.
 
 use tar::EntryType;
-use testkit::layer::LongNames;
+use testkit::layer::{Layer, LongNames};
 
 use crate::case::Case;
 
@@ -10,8 +10,10 @@ pub fn cases() -> Vec<Case> {
     let mut cases = paths();
     cases.extend(times());
     cases.extend(kinds());
+    cases.extend(owners());
     cases.extend(attributes());
     cases.extend(numbers());
+    cases.extend(no_content());
     cases.extend(many());
     cases
 }
@@ -135,16 +137,8 @@ fn kinds() -> Vec<Case> {
     ]
 }
 
-/// Owners and extended attributes that no file system takes, or that it changes.
-fn attributes() -> Vec<Case> {
-    let xattr = |label: &str, name: &'static str, value: &'static [u8]| {
-        Case::layer(label, move |l| {
-            l.xattr(name, value).file("usr/x", "x");
-        })
-    };
-    // Version 2; user::rwx, group::rwx, other::rwx: no more than a mode, so that the kernel makes a mode of it.
-    const ACL: &[u8] =
-        b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x07\0\xff\xff\xff\xff\x20\0\x07\0\xff\xff\xff\xff";
+/// Owners that are none.
+fn owners() -> Vec<Case> {
     vec![
         Case::layer("uid_minus_one", |l| {
             l.owner(0xffff_ffff, 0).file("usr/x", "x");
@@ -174,6 +168,20 @@ fn attributes() -> Vec<Case> {
             l.field(108, b"nobody\0").file("usr/x", "x");
         })
         .refused(&["reading uid", "is not an octal number"]),
+    ]
+}
+
+/// Extended attributes that no file system takes, or that it changes.
+fn attributes() -> Vec<Case> {
+    let xattr = |label: &str, name: &'static str, value: &'static [u8]| {
+        Case::layer(label, move |l| {
+            l.xattr(name, value).file("usr/x", "x");
+        })
+    };
+    // Version 2; user::rwx, group::rwx, other::rwx: no more than a mode, so that the kernel makes a mode of it.
+    const ACL: &[u8] =
+        b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x07\0\xff\xff\xff\xff\x20\0\x07\0\xff\xff\xff\xff";
+    vec![
         xattr("xattr_bad_namespace", "nonsense.x", b"y").refused(&["importing usr/x", "nonsense.x"]),
         xattr("xattr_acl_that_is_a_mode", "system.posix_acl_access", ACL).refused(&["importing usr/x"]),
         xattr("xattr_acl_broken", "system.posix_acl_access", b"x").refused(&["importing usr/x"]),
@@ -220,13 +228,42 @@ fn numbers() -> Vec<Case> {
         pax("size_8_eib", b"9223372036854775807").refused(&["importing usr/x", "not enough space: a file of 92"]),
         pax("size_16_eib", b"18446744073709551615").refused(&["importing layer 1/1"]),
         pax("size_over_64_bit", b"18446744073709551616").refused(&["is not a number"]),
-        directory("size_of_directory_8_eib", b"9223372036854775807").refused(&["importing layer 1/1"]),
+        directory("size_of_directory_8_eib", b"9223372036854775807"),
         // With its padding this is 2^64: a reader that adds them up goes on as if nothing was there.
-        directory("size_of_directory_16_eib", b"18446744073709551615").refused(&["importing layer 1/1"]),
+        directory("size_of_directory_16_eib", b"18446744073709551615").refused(&["size 18446744073709551615 is too"]),
         Case::layer("size_base_256_16_eib", |l| {
             l.field(124, b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff").dir("usr").dir("var");
         })
         .refused(&["importing layer 1/1"]),
+    ]
+}
+
+/// Content of what has none. What is no header is not skipped as content either.
+fn no_content() -> Vec<Case> {
+    vec![
+        Case::layer("data_of_directory", |l| {
+            l.entry(EntryType::Directory, b"usr/d", b"", b"data").file("usr/x", "x");
+        })
+        .refused(&["header checksum mismatch"]),
+        Case::layer("data_of_symlink", |l| {
+            l.entry(EntryType::Symlink, b"usr/l", b"x", b"data").file("usr/x", "x");
+        })
+        .refused(&["header checksum mismatch"]),
+        Case::layer("data_of_hardlink", |l| {
+            l.file("usr/x", "x").entry(EntryType::Link, b"usr/l", b"usr/x", b"data");
+        })
+        .refused(&["header checksum mismatch"]),
+        Case::layer("data_of_dropped_device", |l| {
+            l.entry(EntryType::Char, b"dev/null", b"", b"data").file("usr/x", "x");
+        })
+        .refused(&["header checksum mismatch"]),
+        // A header in the place of content is one: nothing hides there from who reads by the same rule.
+        Case::layer("entry_in_data_of_directory", |l| {
+            let mut hidden = Layer::new();
+            hidden.file("../x", "");
+            l.entry(EntryType::Directory, b"usr/d", b"", &hidden.finish()[..512]).file("usr/x", "x");
+        })
+        .refused(&["importing ../x", "path has .. in it"]),
     ]
 }
 
