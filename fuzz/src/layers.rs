@@ -5,7 +5,7 @@ use std::io::{Read, copy, sink};
 
 use contract::names::Digest;
 use image::oci::{Descriptor, Layer};
-use image::stream::{LayerStream, Skip, TarReader};
+use image::stream::{LargeWindows, LayerStream, Skip, TarReader};
 
 /// Most entries to read: a tar of empty ones is 512 bytes each.
 const ENTRIES: usize = 4096;
@@ -44,8 +44,9 @@ pub fn layer_stream(data: &[u8]) {
     };
     let diff_id = if kind.is_empty() { Digest::of(blob) } else { Digest::of(b"") };
     let layer = Layer { descriptor, diff_id, number: 1 };
+    let windows = LargeWindows::default();
     let result = std::thread::scope(|scope| {
-        let mut stream = LayerStream::start(scope, blob, &layer)?;
+        let mut stream = LayerStream::start(scope, blob, &layer, &windows)?;
         let result = read(stream.tar());
         stream.finish(result)
     });

@@ -15,6 +15,7 @@ pub mod label_disk;
 mod listing;
 pub mod machine;
 pub mod origin;
+mod os_release;
 pub mod pull;
 pub mod stop;
 pub mod way;

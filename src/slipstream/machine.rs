@@ -16,6 +16,7 @@ use crate::boot_partition::BootPartition;
 use crate::boot_partition::entries::entries;
 use crate::import::commit_version;
 use crate::origin::origin_of;
+use crate::os_release::field;
 
 /// What this boot runs.
 #[derive(Clone, Debug)]
@@ -95,20 +96,18 @@ impl Machine {
 fn version(root: &PhysicalRoot, deployment: &DeploymentPath) -> Option<String> {
     let unreadable = |error: anyhow::Error| log::debug!("looking for the bootimage's version: {error:#}");
     let text = os_release(&root.at(deployment)).map_err(unreadable).unwrap_or_default();
-    let field = |key: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
-        Some(value.trim_matches(['"', '\'']).to_owned())
-    };
     let of_commit = || {
         let version = Digest::from_hex(deployment.checksum()).and_then(|commit| commit_version(&root.repo(), &commit));
         version.map_err(unreadable).ok().flatten()
     };
-    field("OSTREE_VERSION").or_else(of_commit).or_else(|| field("VERSION_ID"))
+    field(&text, "OSTREE_VERSION").or_else(of_commit).or_else(|| field(&text, "VERSION_ID"))
 }
 
 fn os_release(deployment: &Path) -> Result<String> {
     let path = deployment.join("usr/lib/os-release");
-    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    // A name in another encoding does not make the version unreadable.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Returns the version of the running kernel.

@@ -31,11 +31,12 @@ struct Attributes {
     gid: u64,
     mtime: u64,
     pax: Vec<(String, Vec<u8>)>,
+    fields: Vec<(usize, Vec<u8>)>,
 }
 
 impl Default for Attributes {
     fn default() -> Self {
-        Self { mode: None, uid: 0, gid: 0, mtime: CHANGED, pax: Vec::new() }
+        Self { mode: None, uid: 0, gid: 0, mtime: CHANGED, pax: Vec::new(), fields: Vec::new() }
     }
 }
 
@@ -104,6 +105,12 @@ impl<W: Write> Layer<W> {
     /// Gives the next entry a PAX record.
     pub fn pax(&mut self, key: &str, value: &[u8]) -> &mut Self {
         self.next.pax.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes these bytes into the header of the next entry, at this offset, whatever they mean there.
+    pub fn field(&mut self, offset: usize, bytes: &[u8]) -> &mut Self {
+        self.next.fields.push((offset, bytes.to_owned()));
         self
     }
 
@@ -182,6 +189,9 @@ impl<W: Write> Layer<W> {
         }
         put(&mut header.as_old_mut().name, path);
         put(&mut header.as_old_mut().linkname, link);
+        for (offset, bytes) in &attributes.fields {
+            put(&mut header.as_mut_bytes()[*offset..], bytes);
+        }
         header.set_cksum();
         self.tar.append(&header, data)
     }

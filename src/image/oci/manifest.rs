@@ -49,8 +49,12 @@ const INSTANCE: Shape = Shape::Object(&[
     ("mediaType", Shape::Text, true),
     ("digest", Shape::Text, true),
     ("size", Shape::Count, true),
-    ("platform", Shape::Object(&[("architecture", Shape::Text, false), ("os", Shape::Text, false)]), false),
+    ("annotations", Shape::Texts, false),
+    ("platform", PLATFORM, false),
 ]);
+
+const PLATFORM: Shape =
+    Shape::Object(&[("architecture", Shape::Text, false), ("os", Shape::Text, false), ("variant", Shape::Text, false)]);
 
 /// How a layer is compressed, by its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod config;
 mod index;
 mod layers;
 mod manifest;
+mod platform;
 
 pub mod time;
 
@@ -21,16 +22,7 @@ pub use config::ImageConfig;
 pub use index::{Document, parse_document};
 pub use layers::{ImageLayers, Layer};
 pub use manifest::{Compression, Descriptor, Manifest};
+pub use platform::host_architecture;
 
 /// Largest manifest, index or config accepted, in bytes. containers/image caps manifests at 4 MiB; so do we.
 pub const MAX_JSON_SIZE: u64 = 4 << 20;
-
-/// The architecture of this machine in OCI (Go) terms.
-pub fn host_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        other => other,
-    }
-}

@@ -3,12 +3,13 @@
 
 use anyhow::{Context, Result, ensure};
 
-/// Seconds since 1970 of `2024-11-05T12:34:56.789Z` or `…+02:00`. Fractions are cut; times before 1970 are an error.
-pub fn parse_rfc3339(text: &str) -> Result<u64> {
+/// Seconds since 1970 of `2024-11-05T12:34:56.789Z` or `…+02:00`, a space instead of the `T` perhaps. Fractions are cut.
+/// Builders that want no time write Go's zero, which is in the year 1.
+pub fn parse_rfc3339(text: &str) -> Result<i64> {
     seconds(text).with_context(|| format!("{text:?} is not a time like 2024-11-05T12:34:56Z"))
 }
 
-fn seconds(text: &str) -> Result<u64> {
+fn seconds(text: &str) -> Result<i64> {
     ensure!(text.is_ascii() && text.len() >= 20, "bad length");
     let number = |from: usize, to: usize| -> Result<i64> {
         let digits = &text[from..to];
@@ -17,7 +18,7 @@ fn seconds(text: &str) -> Result<u64> {
     };
     let bytes = text.as_bytes();
     let marks = [bytes[4], bytes[7], bytes[10].to_ascii_uppercase(), bytes[13], bytes[16]];
-    ensure!(marks == *b"--T::", "bad marks");
+    ensure!(marks == *b"--T::" || marks == *b"-- ::", "bad marks");
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     ensure!((1..=12).contains(&month) && (1..=31).contains(&day), "bad date");
@@ -33,8 +34,7 @@ fn seconds(text: &str) -> Result<u64> {
         }
         _ => anyhow::bail!("bad offset"),
     };
-    let total = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
-    u64::try_from(total).context("before 1970")
+    Ok(days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset)
 }
 
 /// Days since 1970-01-01 (<https://howardhinnant.github.io/date_algorithms.html>).
@@ -59,7 +59,9 @@ mod tests {
             ("2024-02-29T12:34:56.123456789Z", Some(1_709_210_096)),
             ("2024-02-29T14:34:56+02:00", Some(1_709_210_096)),
             ("2024-02-29t12:34:56z", Some(1_709_210_096)),
-            ("0001-01-01T00:00:00Z", None),
+            ("2024-02-29 12:34:56Z", Some(1_709_210_096)),
+            ("1969-12-31T23:59:59.9Z", Some(-1)),
+            ("0001-01-01T00:00:00Z", Some(-62_135_596_800)),
             ("2024-13-01T00:00:00Z", None),
             ("2024-02-29 12:34:56", None),
             ("2024-02-29T12:34:56+2:00", None),

@@ -14,7 +14,7 @@ use contract::names::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::oci::Layer;
-use crate::stream::{Inflate, Skip, TarReader, VerifyReader};
+use crate::stream::{Inflate, LargeWindows, Skip, TarReader, VerifyReader};
 
 /// Size of a block, in bytes: a few times what inflate and sha256 keep in the cache.
 const BLOCK: usize = 256 << 10;
@@ -33,15 +33,16 @@ pub struct LayerStream<'scope> {
 }
 
 impl<'scope> LayerStream<'scope> {
-    /// Start the threads of `layer` on its blob.
+    /// Starts the threads of `layer` on its blob. If its windows are large, they wait for a turn.
     pub fn start<'env, R: Read + Send + 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         blob: R,
         layer: &Layer,
+        windows: &'scope LargeWindows,
     ) -> Result<Self> {
         let compression = layer.descriptor.compression()?;
         // The blob as it is stored: length and digest.
-        let inflate = Inflate::new(layer.descriptor.verify(blob), compression)?;
+        let inflate = Inflate::new(layer.descriptor.verify(blob), compression, windows)?;
         let (to_tar, from_inflate) = sync_channel(QUEUE);
         let (to_hash, hash_from) = sync_channel(QUEUE);
         Ok(Self {
@@ -73,7 +74,7 @@ impl<'scope> LayerStream<'scope> {
 }
 
 fn run_inflate<R: Read>(
-    mut inflate: Inflate<VerifyReader<R>>,
+    mut inflate: Inflate<'_, VerifyReader<R>>,
     to_tar: &SyncSender<io::Result<Block>>,
     to_hash: &SyncSender<Block>,
 ) -> Result<()> {

@@ -38,8 +38,8 @@ pub(super) struct Extensions {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
-    pub(super) uid: Option<u64>,
-    pub(super) gid: Option<u64>,
+    pub(super) uid: Option<i64>,
+    pub(super) gid: Option<i64>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) sparse: SparseKeys,
     xattr_bytes: usize,
@@ -72,8 +72,8 @@ impl Extensions {
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
             b"size" => self.size = Some(decimal(value).context("reading size")?),
-            b"uid" => self.uid = Some(decimal(value).context("reading uid")?),
-            b"gid" => self.gid = Some(decimal(value).context("reading gid")?),
+            b"uid" => self.uid = Some(signed_decimal(value).context("reading uid")?),
+            b"gid" => self.gid = Some(signed_decimal(value).context("reading gid")?),
             b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
             b"GNU.sparse.realsize" => self.sparse.size = Some(decimal(value).context("reading realsize")?),
             b"GNU.sparse.major" => self.sparse.major = Some(decimal(value).context("reading major")?),
@@ -101,9 +101,20 @@ fn decimal(text: &[u8]) -> Result<u64> {
     text.parse().with_context(|| format!("{text:?} is not a number"))
 }
 
-/// A numeric field of a header: octal text, or GNU's base 256 when the first bit is set.
+fn signed_decimal(text: &[u8]) -> Result<i64> {
+    let (negative, digits) = text.strip_prefix(b"-").map_or((false, text), |digits| (true, digits));
+    let value = i64::try_from(decimal(digits)?).context("number is too large")?;
+    Ok(if negative { -value } else { value })
+}
+
+/// Whether a numeric field is not octal text but a binary number, which is GNU's way to write what does not fit.
+fn is_base_256(field: &[u8]) -> bool {
+    field[0] & 0x80 != 0
+}
+
+/// A numeric field of a header: octal text, or GNU's base 256.
 pub(super) fn number(field: &[u8]) -> Result<u64> {
-    if field[0] & 0x80 != 0 {
+    if is_base_256(field) {
         let mut value = u64::from(field[0] & 0x7f);
         for byte in &field[1..] {
             ensure!(value >> 56 == 0, "number is too large");
@@ -122,6 +133,24 @@ pub(super) fn number(field: &[u8]) -> Result<u64> {
     Ok(value)
 }
 
+/// The field of an owner or a group. In base 256 it may be negative: Unix has written `nobody` as -2.
+pub(super) fn signed_number(field: [u8; 8]) -> Result<i64> {
+    if !is_base_256(&field) {
+        return i64::try_from(number(&field)?).context("number is too large");
+    }
+    // The first bit is the mark, the second the sign.
+    Ok((i64::from_be_bytes(field) << 1) >> 1)
+}
+
+/// The field of a time, as the crate tar reads it for ostree-ext: of a number in base 256 the last eight bytes, so that a
+/// time before 1970 is far in the future. No ostree tree has times, so what is no number at all is 0 and not an error.
+pub(super) fn time(field: &[u8; 12]) -> u64 {
+    match field {
+        [first, _, _, _, last @ ..] if first & 0x80 != 0 => u64::from_be_bytes(*last),
+        text => number(text).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +166,43 @@ mod tests {
             ("negative base 256", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
         ] {
             assert_eq!(number(field).ok(), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn owners() {
+        for (label, field, expected) in [
+            ("octal", b"0000644\0", Some(0o644)),
+            ("base 256", b"\x80\0\0\0\xff\xff\xff\xfe", Some(4_294_967_294)),
+            ("nobody of old", b"\xff\xff\xff\xff\xff\xff\xff\xfe", Some(-2)),
+            ("lowest", b"\xc0\0\0\0\0\0\0\0", Some(i64::MIN / 2)),
+            ("highest", b"\xbf\xff\xff\xff\xff\xff\xff\xff", Some(i64::MAX / 2)),
+            ("not octal", b"-000002\0", None),
+        ] {
+            assert_eq!(signed_number(*field).ok(), expected, "{label}");
+        }
+        for (text, expected) in [
+            (&b"12"[..], Some(12)),
+            (b"-2", Some(-2)),
+            (b"9223372036854775808", None),
+            (b"--2", None),
+            (b"+2", None),
+            (b"", None),
+        ] {
+            assert_eq!(signed_decimal(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (label, field, expected) in [
+            ("octal", b"14526472000\0", 0o14_526_472_000),
+            ("1960, as GNU tar has it", b"\xff\xff\xff\xff\xff\xff\xff\xff\xed\x31\x6a\x00", 0xffff_ffff_ed31_6a00),
+            ("far from now", b"\x80\0\0\x01\0\0\0\0\0\0\0\x02", 2),
+            ("no number", b"not a number", 0),
+            ("empty", b"\0\0\0\0\0\0\0\0\0\0\0\0", 0),
+        ] {
+            assert_eq!(time(field), expected, "{label}");
         }
     }
 

@@ -51,7 +51,7 @@ pub struct Entry {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Time of last modification, seconds.
+    /// Time of last modification, seconds. It is only of use to know whether it is 0, as ostree writes it.
     pub mtime: u64,
     /// Bytes of content that follow.
     pub size: u64,
@@ -200,25 +200,17 @@ impl<R: Skip> TarReader<R> {
             b'5' => Kind::Directory,
             other => Kind::Other(other),
         };
+        let size = if has_data(flag) { size } else { 0 };
         let is_sparse = kind == Kind::File && keys.is_1_0();
         let supported = flag != b'S' && (is_sparse || keys.is_empty());
         ensure!(supported, "{}: sparse files are not supported, except in PAX 1.0", path.escape_ascii());
-        let id = |pax: Option<u64>, range: std::ops::Range<usize>, what: &str| -> Result<u32> {
-            let value = match pax {
-                Some(value) => value,
-                None => pax::number(&header[range]).with_context(|| format!("reading {what}"))?,
-            };
-            // The largest one means "no change" to chown(2).
-            let id = u32::try_from(value).ok().filter(|id| *id != u32::MAX);
-            id.with_context(|| format!("{what} {value} is too large"))
-        };
         let entry = Entry {
             kind,
             link: extensions.link.unwrap_or_else(|| until_nul(&header[157..257]).to_vec()),
             mode: (pax::number(&header[100..108]).context("reading mode")? & 0o7777) as u32,
-            uid: id(extensions.uid, 108..116, "uid")?,
-            gid: id(extensions.gid, 116..124, "gid")?,
-            mtime: pax::number(&header[136..148]).context("reading mtime")?,
+            uid: id(extensions.uid, field(header, 108), "uid")?,
+            gid: id(extensions.gid, field(header, 116), "gid")?,
+            mtime: pax::time(&field(header, 136)),
             size: if kind == Kind::File { size } else { 0 },
             xattrs: extensions.xattrs,
             path,
@@ -309,6 +301,30 @@ impl<R: Skip + BufRead> BufRead for TarReader<R> {
 /// The length of a buffer, or less.
 fn shorter(buffer: &[u8], length: u64) -> usize {
     buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX))
+}
+
+/// A field of a header.
+fn field<const N: usize>(header: &[u8; BLOCK], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&header[at..at + N]);
+    field
+}
+
+/// An owner or group: that of the PAX records, or the header's. A negative number is the one that has the same bits.
+fn id(pax: Option<i64>, field: [u8; 8], what: &str) -> Result<u32> {
+    let value = match pax {
+        Some(value) => value,
+        None => pax::signed_number(field).with_context(|| format!("reading {what}"))?,
+    };
+    let id = u32::try_from(value).ok().or_else(|| Some(i32::try_from(value).ok()?.cast_unsigned()));
+    // The largest one means "no change" to chown(2).
+    id.filter(|id| *id != u32::MAX).with_context(|| format!("{what} {value} is out of range"))
+}
+
+/// Whether bytes of content can follow a header, which then has their number. After links, devices, directories and fifos
+/// none do, whatever the size says: POSIX has it so, and Go and libarchive read it so.
+fn has_data(flag: u8) -> bool {
+    !matches!(flag, b'1'..=b'6')
 }
 
 fn is_extension(flag: u8) -> bool {

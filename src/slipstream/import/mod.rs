@@ -39,6 +39,7 @@ pub use session::{Purpose, Session};
 
 use contract::names::{Digest, ImageReference};
 use image::oci::Layer;
+use image::stream::LargeWindows;
 use repo::ObjectType;
 use repo::config::RepoConfig;
 use repo::gvariant::parse_commit;
@@ -77,11 +78,13 @@ pub fn import(
     let config = RepoConfig::read(repo_path)?;
     let room = space::ensure_room(repo_path, &config, space::needed(plan.missing())?)?;
     let store = Store::open(repo_path, config.mode, room)?;
+    let windows = LargeWindows::default();
     let job = Job {
         store: &store,
         image,
         deadline,
         progress: Progress::new(plan.missing_bytes()),
+        windows: &windows,
         cancelled: AtomicBool::new(false),
     };
     let mut publisher = Publisher::new(&store);

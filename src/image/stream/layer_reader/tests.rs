@@ -2,6 +2,8 @@
 //! Every damage to a layer is an error that says what was expected and what came.
 
 use std::io::Write;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::*;
 use crate::oci::Descriptor;
@@ -38,8 +40,9 @@ fn layer(tar: &[u8], blob: &[u8], media_type: &str) -> Layer {
 
 /// Entries and bytes of content that were read, if the layer is good.
 fn read(blob: &[u8], layer: &Layer) -> Result<(usize, u64)> {
+    let windows = LargeWindows::default();
     std::thread::scope(|scope| {
-        let mut stream = LayerStream::start(scope, blob, layer)?;
+        let mut stream = LayerStream::start(scope, blob, layer, &windows)?;
         let mut count = || {
             let mut entries = 0;
             while stream.tar().next_entry()?.is_some() {
@@ -107,8 +110,60 @@ fn an_early_end_of_the_reader_ends_the_threads() {
     let tar = tar();
     let blob = compress(&tar, GZIP);
     let good = layer(&tar, &blob, GZIP);
+    let windows = LargeWindows::default();
     std::thread::scope(|scope| {
-        let mut stream = LayerStream::start(scope, &blob[..], &good).unwrap();
+        let mut stream = LayerStream::start(scope, &blob[..], &good, &windows).unwrap();
         stream.tar().next_entry().unwrap();
+    });
+}
+
+/// A zstd layer with a window of this size; its tar is more than fits into the queues.
+fn windowed(window_log: u32) -> (Vec<u8>, Layer) {
+    let tar = tar().repeat(2);
+    assert!(tar.len() > 2 * BLOCK * QUEUE, "it would be decoded before anybody reads");
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(window_log).unwrap();
+    encoder.write_all(&tar).unwrap();
+    let blob = encoder.finish().unwrap();
+    let layer = layer(&tar, &blob, ZSTD);
+    (blob, layer)
+}
+
+#[test]
+fn layers_with_large_windows_take_turns() {
+    let (blob, large) = windowed(24);
+    let (small_blob, small) = windowed(23);
+    let windows = LargeWindows::default();
+    std::thread::scope(|scope| {
+        let mut first = LayerStream::start(scope, &blob[..], &large, &windows).unwrap();
+        assert!(first.tar().next_entry().unwrap().is_some());
+        let (sender, receiver) = channel();
+        let (second_blob, second_layer, second_windows) = (&blob[..], &large, &windows);
+        scope.spawn(move || {
+            let mut second = LayerStream::start(scope, second_blob, second_layer, second_windows).unwrap();
+            sender.send(second.tar().next_entry().unwrap().is_some()).unwrap();
+            second.finish(Ok(())).unwrap();
+        });
+        // Others do not wait.
+        let mut other = LayerStream::start(scope, &small_blob[..], &small, &windows).unwrap();
+        assert!(other.tar().next_entry().unwrap().is_some());
+        other.finish(Ok(())).unwrap();
+        assert!(receiver.recv_timeout(Duration::from_millis(200)).is_err(), "the second did not wait");
+        first.finish(Ok(())).unwrap();
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(true), "the second waits for ever");
+    });
+}
+
+#[test]
+fn a_turn_ends_with_a_layer_that_is_given_up() {
+    let (blob, large) = windowed(24);
+    let windows = LargeWindows::default();
+    std::thread::scope(|scope| {
+        let mut first = LayerStream::start(scope, &blob[..], &large, &windows).unwrap();
+        first.tar().next_entry().unwrap();
+        drop(first);
+        let cut = &blob[..blob.len() / 2];
+        assert!(LayerStream::start(scope, cut, &large, &windows).unwrap().finish(Ok(())).is_err());
+        LayerStream::start(scope, &blob[..], &large, &windows).unwrap().finish(Ok(())).unwrap();
     });
 }

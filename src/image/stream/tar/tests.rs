@@ -81,6 +81,21 @@ fn entries_in_order() {
 }
 
 #[test]
+fn what_carries_no_data_has_none_behind_it() {
+    for flag in b'1'..=b'6' {
+        let pax = [header("x", b'x', 13, ""), padded(b"13 size=1234\n")].concat();
+        let archive = [header("a", flag, 700, "b"), pax, header("b", flag, 0, "b"), file("c", b"c"), end()].concat();
+        let mut tar = TarReader::new(&archive[..]);
+        let mut next = || tar.next_entry().unwrap().map(|entry| (entry.path, entry.size));
+        assert_eq!([next(), next()], [Some((b"a".to_vec(), 0)), Some((b"b".to_vec(), 0))], "{}", char::from(flag));
+        assert_eq!((next(), next()), (Some((b"c".to_vec(), 1)), None), "{}", char::from(flag));
+    }
+    // A type that nobody knows may have content: it is skipped.
+    let archive = [header("a", b'Z', 700, ""), vec![1; 1024], file("c", b"c"), end()].concat();
+    assert_eq!(list(&archive).unwrap().len(), 2);
+}
+
+#[test]
 fn unread_content_is_skipped() {
     let archive = [file("a", &[1; 700]), file("b", b"2"), end()].concat();
     let mut tar = TarReader::new(&archive[..]);

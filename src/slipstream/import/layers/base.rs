@@ -17,7 +17,7 @@ use repo::tree::Dir;
 use crate::import::layers::job::{Finished, Job};
 
 /// Most layers that are imported at once. Each has three threads, about 2 MiB of blocks, and the window of a zstd frame,
-/// which may be 8 MiB: more would be more memory than we want to need.
+/// which may be 8 MiB, and 128 MiB for one of them: more would be more memory than we want to need.
 const MAX_WORKERS: usize = 3;
 /// Where a base commit says what kind of root it boots with (ostree-ext `container/store.rs` looks here).
 const PREPARE_ROOT: [&[&str]; 2] =

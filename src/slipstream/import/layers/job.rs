@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use contract::names::Digest;
 use image::oci::Layer;
-use image::stream::{Blocks, LayerStream, TarReader};
+use image::stream::{Blocks, LargeWindows, LayerStream, TarReader};
 use repo::ObjectType;
 use repo::gvariant::dirtree;
 use repo::store::Store;
@@ -30,6 +30,8 @@ pub struct Job<'a> {
     pub image: &'a VerifiedImage,
     pub deadline: Instant,
     pub progress: Progress,
+    /// Layers that need much memory to be decoded take turns.
+    pub windows: &'a LargeWindows,
     /// One layer has failed: the others need not go on.
     pub cancelled: AtomicBool,
 }
@@ -79,7 +81,7 @@ impl Job<'_> {
         let blob = self.image.open_blob(digest).with_context(what)?;
         let blob = Metered { inner: blob, job: self };
         let (result, size) = std::thread::scope(|scope| {
-            let mut stream = LayerStream::start(scope, blob, layer)?;
+            let mut stream = LayerStream::start(scope, blob, layer, self.windows)?;
             let result = act(stream.tar());
             stream.finish(result)
         })

@@ -149,17 +149,14 @@ impl UnpublishedMergeCommit {
     }
 }
 
-/// When the image says it was made, in seconds since 1970; now if it does not say. An annotation that cannot be read
-/// counts as none, as upstream has it.
+/// Returns when the image says it was made, in seconds since 1970; now if it does not say. What cannot be read is only of
+/// interest to people and counts as nothing said. A time before 1970 has the bits of the negative number, as upstream has it.
 fn timestamp(image: &VerifiedImage) -> Result<u64> {
-    let now =
-        || SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs()).context("clock is before 1970");
-    match (image.manifest.annotation(CREATED), image.config.created()) {
-        (Some(annotation), _) => parse_rfc3339(annotation).or_else(|error| {
-            log::debug!("annotation {CREATED}: {error:#}");
-            now()
-        }),
-        (None, Some(created)) => parse_rfc3339(created).context("reading the image's time of creation"),
-        (None, None) => now(),
+    let said = image.manifest.annotation(CREATED).or(image.config.created()).map(parse_rfc3339);
+    match said {
+        Some(Ok(seconds)) => return Ok(seconds.cast_unsigned()),
+        Some(Err(error)) => log::debug!("reading when the image was made: {error:#}"),
+        None => {}
     }
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs()).context("clock is before 1970")
 }

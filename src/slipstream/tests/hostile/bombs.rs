@@ -103,14 +103,6 @@ fn sizes() -> Vec<Case> {
             push_packed(image, frame, &GZIP.replace("gzip", "zstd"), b"")
         })
         .refused(&["importing layer 1/1"]),
-        Case::image("zstd_window", |image| {
-            let mut packed = zstd::stream::write::Encoder::new(Vec::new(), 1).context("packing")?;
-            packed.window_log(27).context("packing")?;
-            packed.include_contentsize(false).context("packing")?;
-            packed.write_all(&[7; 4096]).context("packing")?;
-            push_packed(image, packed.finish().context("packing")?, &GZIP.replace("gzip", "zstd"), &[7; 4096])
-        })
-        .refused(&["importing layer 1/1", "too much memory"]),
     ]
 }
 

@@ -14,8 +14,8 @@ use testkit::repo::{self, files_below, fsck, staged};
 use testkit::sandbox::{Run, Sandbox};
 use testkit::suite::{self, say};
 
-/// The most memory that any image may need, in KiB.
-const MEMORY: u64 = 64 << 10;
+/// The most memory that an image may need, in KiB, unless its case says another number.
+pub const MEMORY: u64 = 64 << 10;
 /// The longest that any of these may take. They take a fraction of it; what does not end takes all.
 const TIME: Duration = Duration::from_secs(20);
 /// The most that may be said about an error, in bytes: the emergency shell shows ten lines.
@@ -48,6 +48,8 @@ pub struct Case {
     repo_is_sound: bool,
     /// The name of the image.
     image: String,
+    /// The most memory that it may need, in KiB.
+    memory: u64,
     after: Option<Box<dyn FnOnce() -> Result<()> + Send>>,
 }
 
@@ -61,6 +63,7 @@ impl Case {
             expect: Expect::Imported,
             repo_is_sound: true,
             image: NAME.to_owned(),
+            memory: MEMORY,
             after: None,
         }
     }
@@ -113,6 +116,12 @@ impl Case {
         self
     }
 
+    /// Lets the import have so many KiB of memory.
+    pub fn within(mut self, memory: u64) -> Self {
+        self.memory = memory;
+        self
+    }
+
     /// Pulls the image under another name.
     pub fn named(mut self, image: String) -> Self {
         self.image = image;
@@ -143,7 +152,7 @@ impl Case {
         }
         let source = format!("oci:{}", layout.display());
         let run = sandbox.pull(&source, &format!("{}{digest}", self.image), &repo, TIME)?;
-        let mut result = judge(&run, &self.expect);
+        let mut result = judge(&run, &self.expect, self.memory);
         if self.repo_is_sound {
             result = result.and_then(|said| ensure_clean(&repo, &run, &self.expect).map(|()| said));
         }
@@ -154,10 +163,10 @@ impl Case {
     }
 }
 
-fn judge(run: &Run, expect: &Expect) -> Result<String> {
+fn judge(run: &Run, expect: &Expect, memory: u64) -> Result<String> {
     let said = run.stderr.trim().to_owned();
     let Some(status) = run.status else { bail!("it did not end within {} s: {said}", run.time.as_secs()) };
-    ensure!(run.peak <= MEMORY, "it took {} MiB of memory: {said}", run.peak >> 10);
+    ensure!(run.peak <= memory, "it took {} MiB of memory: {said}", run.peak >> 10);
     ensure!(said.len() <= WORDS, "the error has {} bytes: {:.200}…", said.len(), said);
     match expect {
         Expect::Imported => ensure!(status.success(), "it was not imported: {status}: {said}"),

@@ -12,6 +12,7 @@ mod documents;
 mod ostree_layers;
 mod places;
 mod tars;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ("documents", documents::cases()),
         ("ostree_layers", ostree_layers::cases()),
         ("places", places::cases()),
+        ("windows", windows::cases()),
     ];
     let tests = cases.into_iter().flat_map(|(name, cases)| module(name, cases.into_iter().map(Case::test)));
     Suite::new("hostile", || needs(&["ostree"]).and_then(|()| enter())).run(tests.collect())

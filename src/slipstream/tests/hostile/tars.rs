@@ -2,16 +2,18 @@
 //! Layers of plain files whose tar is honest about its digests and hostile in what it holds.
 
 use tar::EntryType;
-use testkit::blob::{Blob, Packing};
 use testkit::layer::{Layer, LongNames};
 
 use crate::case::Case;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = paths();
+    cases.extend(times());
     cases.extend(kinds());
+    cases.extend(owners());
     cases.extend(attributes());
     cases.extend(numbers());
+    cases.extend(no_content());
     cases.extend(many());
     cases
 }
@@ -81,6 +83,27 @@ fn paths() -> Vec<Case> {
     ]
 }
 
+/// Times that are none, or long ago: nobody needs them.
+fn times() -> Vec<Case> {
+    let time = |label: &str, bytes: &'static [u8]| {
+        Case::layer(label, move |l| {
+            l.field(136, bytes).file("usr/x", "x").field(136, bytes).dir("usr").field(136, bytes).symlink("usr/y", "x");
+        })
+    };
+    vec![
+        time("time_base_256_lowest", b"\x80\0\0\0\x80\0\0\0\0\0\0\0"),
+        time("time_base_256_minus_one", &[0xff; 12]),
+        time("time_no_number", b"not a number"),
+        Case::layer("time_pax_no_number", |l| {
+            l.pax("mtime", b"99999999999999999999999999x").file("usr/x", "x");
+        }),
+        Case::layer("time_of_changed_object_before_1970", |l| {
+            let object = "sysroot/ostree/repo/objects/ab/1.file";
+            l.field(136, &[0xff; 12]).file(object, "x").field(136, &[0xff; 12]).hardlink("usr/x", object);
+        }),
+    ]
+}
+
 /// Entries that are no files.
 fn kinds() -> Vec<Case> {
     let kind = |label: &str, kind: EntryType| {
@@ -114,16 +137,8 @@ fn kinds() -> Vec<Case> {
     ]
 }
 
-/// Owners and extended attributes that no file system takes, or that it changes.
-fn attributes() -> Vec<Case> {
-    let xattr = |label: &str, name: &'static str, value: &'static [u8]| {
-        Case::layer(label, move |l| {
-            l.xattr(name, value).file("usr/x", "x");
-        })
-    };
-    // Version 2; user::rwx, group::rwx, other::rwx: no more than a mode, so that the kernel makes a mode of it.
-    const ACL: &[u8] =
-        b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x07\0\xff\xff\xff\xff\x20\0\x07\0\xff\xff\xff\xff";
+/// Owners that are none.
+fn owners() -> Vec<Case> {
     vec![
         Case::layer("uid_minus_one", |l| {
             l.owner(0xffff_ffff, 0).file("usr/x", "x");
@@ -136,7 +151,37 @@ fn attributes() -> Vec<Case> {
         Case::layer("uid_2_to_the_32", |l| {
             l.pax("uid", b"4294967296").file("usr/x", "x");
         })
-        .refused(&["uid 4294967296 is too large"]),
+        .refused(&["uid 4294967296 is out of range"]),
+        Case::layer("gid_base_256_minus_one", |l| {
+            l.field(116, &[0xff; 8]).file("usr/x", "x");
+        })
+        .refused(&["gid -1 is out of range"]),
+        Case::layer("uid_minus_2_to_the_32", |l| {
+            l.pax("uid", b"-4294967296").file("usr/x", "x");
+        })
+        .refused(&["uid -4294967296 is out of range"]),
+        Case::layer("uid_base_256_lowest", |l| {
+            l.field(108, b"\xc0\0\0\0\0\0\0\0").file("usr/x", "x");
+        })
+        .refused(&["uid -4611686018427387904 is out of range"]),
+        Case::layer("uid_no_number", |l| {
+            l.field(108, b"nobody\0").file("usr/x", "x");
+        })
+        .refused(&["reading uid", "is not an octal number"]),
+    ]
+}
+
+/// Extended attributes that no file system takes, or that it changes.
+fn attributes() -> Vec<Case> {
+    let xattr = |label: &str, name: &'static str, value: &'static [u8]| {
+        Case::layer(label, move |l| {
+            l.xattr(name, value).file("usr/x", "x");
+        })
+    };
+    // Version 2; user::rwx, group::rwx, other::rwx: no more than a mode, so that the kernel makes a mode of it.
+    const ACL: &[u8] =
+        b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x07\0\xff\xff\xff\xff\x20\0\x07\0\xff\xff\xff\xff";
+    vec![
         xattr("xattr_bad_namespace", "nonsense.x", b"y").refused(&["importing usr/x", "nonsense.x"]),
         xattr("xattr_acl_that_is_a_mode", "system.posix_acl_access", ACL).refused(&["importing usr/x"]),
         xattr("xattr_acl_broken", "system.posix_acl_access", b"x").refused(&["importing usr/x"]),
@@ -183,25 +228,43 @@ fn numbers() -> Vec<Case> {
         pax("size_8_eib", b"9223372036854775807").refused(&["importing usr/x", "not enough space: a file of 92"]),
         pax("size_16_eib", b"18446744073709551615").refused(&["importing layer 1/1"]),
         pax("size_over_64_bit", b"18446744073709551616").refused(&["is not a number"]),
-        directory("size_of_directory_8_eib", b"9223372036854775807").refused(&["importing layer 1/1"]),
+        directory("size_of_directory_8_eib", b"9223372036854775807"),
         // With its padding this is 2^64: a reader that adds them up goes on as if nothing was there.
-        directory("size_of_directory_16_eib", b"18446744073709551615").refused(&["importing layer 1/1"]),
-        Case::image("size_base_256_16_eib", |image| {
-            let mut layer = Layer::new();
-            layer.dir("usr").dir("var");
-            let mut tar = layer.finish();
-            tar[124..136].copy_from_slice(b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
-            fix_checksum(&mut tar[..512]);
-            image.push(&Blob::new(tar, Packing::Gzip))
+        directory("size_of_directory_16_eib", b"18446744073709551615").refused(&["size 18446744073709551615 is too"]),
+        Case::layer("size_base_256_16_eib", |l| {
+            l.field(124, b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff").dir("usr").dir("var");
         })
         .refused(&["importing layer 1/1"]),
     ]
 }
 
-fn fix_checksum(header: &mut [u8]) {
-    header[148..156].fill(b' ');
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+/// Content of what has none. What is no header is not skipped as content either.
+fn no_content() -> Vec<Case> {
+    vec![
+        Case::layer("data_of_directory", |l| {
+            l.entry(EntryType::Directory, b"usr/d", b"", b"data").file("usr/x", "x");
+        })
+        .refused(&["header checksum mismatch"]),
+        Case::layer("data_of_symlink", |l| {
+            l.entry(EntryType::Symlink, b"usr/l", b"x", b"data").file("usr/x", "x");
+        })
+        .refused(&["header checksum mismatch"]),
+        Case::layer("data_of_hardlink", |l| {
+            l.file("usr/x", "x").entry(EntryType::Link, b"usr/l", b"usr/x", b"data");
+        })
+        .refused(&["header checksum mismatch"]),
+        Case::layer("data_of_dropped_device", |l| {
+            l.entry(EntryType::Char, b"dev/null", b"", b"data").file("usr/x", "x");
+        })
+        .refused(&["header checksum mismatch"]),
+        // A header in the place of content is one: nothing hides there from who reads by the same rule.
+        Case::layer("entry_in_data_of_directory", |l| {
+            let mut hidden = Layer::new();
+            hidden.file("../x", "");
+            l.entry(EntryType::Directory, b"usr/d", b"", &hidden.finish()[..512]).file("usr/x", "x");
+        })
+        .refused(&["importing ../x", "path has .. in it"]),
+    ]
 }
 
 /// More than any image has.

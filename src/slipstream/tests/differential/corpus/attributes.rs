@@ -6,6 +6,11 @@ use testkit::layer::{Layer, LongNames};
 use super::base::Base::Composefs;
 use super::{Case, case};
 
+/// Where a header has these fields.
+const UID: usize = 108;
+const GID: usize = 116;
+const MTIME: usize = 136;
+
 pub fn cases() -> Vec<Case> {
     [attributes(), names()].into_iter().flatten().collect()
 }
@@ -71,8 +76,17 @@ fn attributes() -> Vec<Case> {
         case("owners_pax", Composefs).layer(|l| {
             l.pax("uid", b"4000000").pax("gid", b"77").owner(1, 2).file("usr/bin/o", "o\n");
         }),
+        case("owners_negative", Composefs).layer(|l| {
+            l.field(UID, b"\xff\xff\xff\xff\xff\xff\xff\xfe").file("usr/bin/o1", "o\n");
+            l.field(GID, b"\xff\xff\xff\xff\xff\xff\xff\x06").dir("usr/lib/o");
+            l.pax("uid", b"-2").pax("gid", b"-3").file("usr/bin/o2", "o\n");
+        }),
         case("mtimes", Composefs).layer(|l| {
             l.mtime(0).file("usr/bin/t0", "t\n").pax("mtime", b"1700000000.123456789").file("usr/bin/t1", "t\n");
+            // A date of 1960 as GNU tar writes it, and one that is none.
+            l.field(MTIME, b"\xff\xff\xff\xff\xff\xff\xff\xff\xed\x31\x6a\x00").file("usr/bin/t2", "t\n");
+            l.pax("mtime", b"-315532800.5").file("usr/bin/t3", "t\n").pax("mtime", b"").file("usr/bin/t4", "t\n");
+            l.field(MTIME, b"not a number").file("usr/bin/t5", "t\n");
         }),
     ]
 }

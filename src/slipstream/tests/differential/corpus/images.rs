@@ -114,6 +114,25 @@ fn metadata() -> Vec<Case> {
             image.manifest["annotations"]["org.opencontainers.image.created"] = json!("yesterday");
             Ok(())
         }),
+        case("created_annotation_before_1970", Composefs).edit(|image| {
+            image.manifest["annotations"]["org.opencontainers.image.created"] = json!("0001-01-01 00:00:00Z");
+            Ok(())
+        }),
+        case("created_before_1970", Composefs).edit(|image| {
+            image.config["created"] = json!("1960-02-03T04:05:06.7Z");
+            Ok(())
+        }),
+        case("created_broken", Composefs)
+            .layer(some)
+            .edit(|image| {
+                image.config["created"] = json!("yesterday");
+                image.config["history"][0]["created"] = json!("the day before");
+                Ok(())
+            })
+            .ours_only(
+                "Go's parser of the config knows no other time than RFC 3339",
+                &["-00644 0 0      4 /usr/lib/two"],
+            ),
         case("chunk_without_objects", Composefs).layer(some).edit(last_is_chunk),
         case("diffid_wrong", Composefs)
             .layer(some)

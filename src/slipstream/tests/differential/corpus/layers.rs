@@ -2,12 +2,13 @@
 //! Derived layers: what a tar entry becomes in the layer's tree and in the merge tree.
 
 use tar::EntryType;
+use testkit::layer::Layer;
 
 use super::base::Base::{Composefs, Plain};
 use super::{Case, case};
 
 pub fn cases() -> Vec<Case> {
-    [content(), whiteouts(), replacements(), hardlinks()].into_iter().flatten().collect()
+    [content(), sizes(), whiteouts(), replacements(), hardlinks()].into_iter().flatten().collect()
 }
 
 fn content() -> Vec<Case> {
@@ -77,6 +78,49 @@ fn content() -> Vec<Case> {
         case("filled_hostname", Composefs).layer(|l| {
             l.file("etc/hostname", "node\n").symlink("etc/resolv.conf", "../run/resolv.conf");
         }),
+    ]
+}
+
+/// A size of 512 bytes, in octal, and where it is in a header.
+const SIZE: (usize, &[u8]) = (124, b"00000001000\0");
+
+/// Sizes of what has no content. Of a directory the peer hands as many bytes on to libarchive, which reads them as entries;
+/// after others it skips them.
+fn sizes() -> Vec<Case> {
+    const SKIPS: &str = "the peer skips as many bytes as the size says, as if they were content";
+    const LINES: &[&str] = &["layer +/usr/lib/nothing", "merge +/usr/lib/nothing"];
+    fn rest(l: &mut Layer) {
+        l.file("usr/lib/nothing", "").file("usr/lib/f", "f\n");
+    }
+    vec![
+        case("size_of_dir", Composefs).layer(|l| {
+            rest(l.field(SIZE.0, SIZE.1).dir("usr/lib/d"));
+        }),
+        case("size_of_dir_before_a_file", Composefs)
+            .layer(|l| {
+                l.field(SIZE.0, SIZE.1).dir("usr/lib/d").file("usr/lib/f", "f\n").file("usr/lib/g", "g\n");
+            })
+            .ours_only(
+                "the peer is between two headers then",
+                &["d00755 0 0      0 /usr/lib/d", "-00644 0 0      2 /usr/lib/f", "-00644 0 0      2 /usr/lib/g"],
+            ),
+        case("data_of_dir", Composefs)
+            .layer(|l| {
+                rest(l.entry(EntryType::Directory, b"usr/lib/d", b"", b"data"));
+            })
+            .refused(),
+        case("size_of_symlink", Composefs)
+            .layer(|l| rest(l.field(SIZE.0, SIZE.1).symlink("usr/lib/s", "data")))
+            .differs(SKIPS, LINES),
+        case("size_of_hardlink", Composefs)
+            .layer(|l| rest(l.file("usr/lib/a", "a\n").field(SIZE.0, SIZE.1).hardlink("usr/lib/b", "usr/lib/a")))
+            .differs(SKIPS, LINES),
+        case("size_of_dropped_fifo", Composefs)
+            .layer(|l| rest(l.field(SIZE.0, SIZE.1).entry(EntryType::Fifo, b"run/p", b"", b"")))
+            .differs(SKIPS, LINES),
+        case("data_of_symlink", Composefs)
+            .layer(|l| rest(l.entry(EntryType::Symlink, b"usr/lib/s", b"data", b"data")))
+            .peer_only(SKIPS),
     ]
 }
 

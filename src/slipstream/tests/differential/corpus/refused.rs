@@ -115,10 +115,6 @@ fn metadata() -> Vec<Case> {
             ids.push(last);
             Ok(())
         }),
-        case("created", Composefs).edit(|image| {
-            image.config["created"] = json!("yesterday");
-            Ok(())
-        }),
         case("no_layers", Composefs).edit(|image| {
             image.manifest["layers"] = json!([]);
             image.config["rootfs"]["diff_ids"] = json!([]);
