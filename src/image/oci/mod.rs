@@ -6,6 +6,7 @@
 //!
 //! Tested by `src/slipstream/tests/boot/endings.rs`.
 
+mod attached;
 mod config;
 
 mod index;
@@ -14,6 +15,7 @@ mod manifest;
 
 pub mod time;
 
+pub use attached::AttachedSignature;
 pub use config::ImageConfig;
 
 pub use index::{Document, parse_document};
