@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Signatures of an image against a policy: what meets it, and everything that must not.
+
+mod keys;
+mod kit;
