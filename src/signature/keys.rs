@@ -60,9 +60,19 @@ impl Key {
         Ok(Self { key, spki })
     }
 
+    /// Returns its SubjectPublicKeyInfo, DER.
+    pub(crate) fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
     /// Returns the sha256 of its SubjectPublicKeyInfo, in hex: what `openssl pkey -pubin -outform DER | sha256sum` prints.
     pub(crate) fn fingerprint(&self) -> String {
         Digest::of(&self.spki).hex()
+    }
+
+    /// Returns whether it is an ECDSA key.
+    pub(crate) fn is_ecdsa(&self) -> bool {
+        self.key.id() == Id::EC
     }
 
     /// Returns whether `signature` is one of `bytes`: RSA PKCS #1 v1.5 or ECDSA with sha256, or Ed25519.
@@ -160,6 +170,7 @@ mod tests {
         let long = Key::parse(&[b"# a key\n", &key.public_key_to_pem().unwrap()[..]].concat()).unwrap();
         assert_eq!(short.fingerprint(), long.fingerprint());
         assert_eq!(long.fingerprint(), Digest::of(&key.public_key_to_der().unwrap()).hex());
+        assert!(!long.is_ecdsa() && public(&ec(Nid::SECP384R1)).unwrap().is_ecdsa());
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod payload;
 mod pem;
 pub mod policy;
 pub mod reference;
+pub mod rekor;
 mod sigstore;
 
 use std::fmt::Write as _;

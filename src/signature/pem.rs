@@ -31,6 +31,14 @@ pub(crate) fn blocks(text: &[u8], limit: usize) -> Result<Vec<Block<'_>>> {
     Ok(blocks)
 }
 
+/// Returns the only block of a text that comes from outside: neither another nor anything else may follow it.
+pub(crate) fn only(text: &[u8]) -> Result<Block<'_>> {
+    let text = std::str::from_utf8(text).context("reading PEM: it is not text")?;
+    let (block, rest) = next(text)?.context("reading PEM: it has no block")?;
+    ensure!(rest.trim().is_empty(), "reading PEM: something follows its first block");
+    Ok(block)
+}
+
 /// Returns the first block and what follows it.
 fn next(text: &str) -> Result<Option<(Block<'_>, &str)>> {
     let mut rest = text;
@@ -72,6 +80,8 @@ mod tests {
         let expected = [Block { label: "A", der: b"foo".to_vec() }, Block { label: "B C", der: b"f".to_vec() }];
         assert_eq!(got, expected);
         assert_eq!(blocks(b"nothing", 1).unwrap(), []);
+        assert_eq!(only(b"\n-----BEGIN A-----\nZm9v\n-----END A-----\n \n").unwrap(), expected[0]);
+        let two = "-----BEGIN A-----\n-----END A-----\n".repeat(2);
         for (label, result, expected) in [
             ("too many", blocks(text.as_bytes(), 1).map(drop), "reading PEM: it has more than 1 blocks"),
             (
@@ -90,6 +100,8 @@ mod tests {
                 blocks(b"-----BEGIN A-----\nProc-Type: 4\n-----END A-----", 1).map(drop),
                 "reading PEM: decoding A: character 5 is not base64",
             ),
+            ("none", only(b"-----BEGIN").map(drop), "reading PEM: it has no block"),
+            ("two", only(two.as_bytes()).map(drop), "reading PEM: something follows its first block"),
         ] {
             assert_eq!(format!("{:#}", result.unwrap_err()), expected, "{label}");
         }

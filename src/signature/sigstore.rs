@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `sigstoreSigned`: which keys a policy trusts for which names, and whether a signature is by one of them.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use contract::base64;
 use contract::files::Files;
 use contract::names::{Digest, ImageReference};
@@ -13,6 +13,7 @@ use crate::identity::Identity;
 use crate::json::Fields;
 use crate::keys::{Key, MAX_SIGNATURE};
 use crate::payload::{MAX_PAYLOAD, Payload};
+use crate::rekor;
 
 /// How the keys of a kind may be given: a path, paths, base64, a list of base64.
 const KEY: [&str; 4] = ["keyPath", "keyPaths", "keyData", "keyDatas"];
@@ -30,8 +31,8 @@ pub struct Sigstore {
 /// By whom a signature has to be.
 #[derive(Clone, Debug)]
 enum Trust {
-    /// Any of these keys.
-    Keys(Vec<Key>),
+    /// Any of these keys, and a log with any of those, if there are any.
+    Keys { keys: Vec<Key>, rekor: Vec<Key> },
 }
 
 /// Bytes that a policy has in it or points to, and how it does.
@@ -48,16 +49,27 @@ impl Sigstore {
         let keys = material(&fields, KEY, files)?;
         let rekor = material(&fields, REKOR, files)?;
         let identity = Identity::parse(fields.get("signedIdentity"))?;
-        let (trust, source) = match (keys, fields.get("fulcio"), fields.get("pki")) {
+        let place = |one: &Material| one.place.clone();
+        let mut source: Vec<_> = keys.iter().flatten().map(place).collect();
+        let log: Vec<_> = rekor.iter().flatten().map(place).collect();
+        let trust = match (keys, fields.get("fulcio"), fields.get("pki")) {
             (Some(keys), None, None) => {
-                let source = keys.iter().map(|one| one.place.as_str()).collect::<Vec<_>>().join(", ");
-                (trust_keys(keys, rekor), source)
+                let both = parse_keys(keys).and_then(|keys| Ok((keys, parse_log_keys(rekor.unwrap_or_default())?)));
+                both.map(|(keys, rekor)| Trust::Keys { keys, rekor })
             }
-            (None, Some(_), None) => (Err("fulcio is not supported".to_owned()), "fulcio".to_owned()),
-            (None, None, Some(_)) => (Err("pki is not supported".to_owned()), "pki".to_owned()),
+            (None, Some(_), None) => {
+                source.push("fulcio".to_owned());
+                Err(anyhow!("fulcio is not supported"))
+            }
+            (None, None, Some(_)) => {
+                source.push("pki".to_owned());
+                Err(anyhow!("pki is not supported"))
+            }
             _ => bail!("sigstoreSigned has not exactly one of keyPath, keyPaths, keyData, keyDatas, fulcio and pki"),
         };
-        Ok(Self { name: format!("sigstoreSigned by {source}"), identity, trust })
+        let log = if log.is_empty() { String::new() } else { format!(" and {}", log.join(", ")) };
+        let name = format!("sigstoreSigned by {}{log}", source.join(", "));
+        Ok(Self { name, identity, trust: trust.map_err(|error| format!("{error:#}")) })
     }
 
     /// Returns what it is called in messages.
@@ -81,7 +93,13 @@ impl Sigstore {
         ensure!(payload.len() <= MAX_PAYLOAD, "payload has {} bytes, more than {MAX_PAYLOAD}", payload.len());
         let bytes = decode(&signature.signature)?;
         let key = match &self.trust {
-            Ok(Trust::Keys(keys)) => Some(signer(keys, payload, &bytes)?.fingerprint()),
+            Ok(Trust::Keys { keys, rekor }) => {
+                let key = signer(keys, payload, &bytes)?;
+                if !rekor.is_empty() {
+                    rekor::verify(rekor, signature.bundle.as_deref(), key.spki(), &bytes, payload)?;
+                }
+                Some(key.fingerprint())
+            }
             Err(why) => bail!(why.clone()),
         };
         // Nothing of the payload is looked at before this line.
@@ -113,19 +131,22 @@ fn decode(text: &str) -> Result<Vec<u8>> {
     base64::decode(text).context("decoding signature")
 }
 
-/// Parses keys. One that cannot be read makes all of them unusable: nobody would notice before it is needed.
-fn trust_keys(keys: Vec<Material>, rekor: Option<Vec<Material>>) -> Result<Trust, String> {
-    if rekor.is_some() {
-        return Err("rekor is not supported".to_owned());
-    }
-    parse_keys(keys).map(Trust::Keys).map_err(|error| format!("{error:#}"))
-}
-
+/// Parses keys. One that cannot be read makes all of them unusable: otherwise it would only be noticed when it is needed.
 fn parse_keys(keys: Vec<Material>) -> Result<Vec<Key>> {
     let parse = |one: Material| {
         one.bytes.and_then(|bytes| Key::parse(&bytes)).with_context(|| format!("reading {}", one.place))
     };
     keys.into_iter().map(parse).collect()
+}
+
+/// Parses the keys of logs. Logs sign with ECDSA.
+fn parse_log_keys(keys: Vec<Material>) -> Result<Vec<Key>> {
+    let places: Vec<_> = keys.iter().map(|one| one.place.clone()).collect();
+    let keys = parse_keys(keys)?;
+    match keys.iter().zip(places).find(|(key, _)| !key.is_ecdsa()) {
+        Some((_, place)) => bail!("reading {place}: it is not an ECDSA key"),
+        None => Ok(keys),
+    }
 }
 
 /// Returns the bytes that a policy gives in one of four ways. A policy that has two of them is an error, but a file that
@@ -170,10 +191,14 @@ mod tests {
         MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECr5OL03lCedpoO0UHpAmwU46MThn\n\
         w0zqjZh2MXGTRaiL5zU0UsMzSnfQwlomJjQjmdxIkaA5CW1xi74B1JMk1w==\n-----END PUBLIC KEY-----\n";
 
+    const ED25519: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEAxH765vwR6e5IEiwKLvyBfXQUVymdruyhzSC7nRO0LfQ=\n-----END PUBLIC KEY-----\n";
+
     /// Parses a requirement with these fields: whether it can be met, or why the policy is rejected.
     fn parse(fields: &str) -> Result<Result<String, String>> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("k"), KEY).unwrap();
+        std::fs::write(dir.path().join("ed25519"), ED25519).unwrap();
         std::fs::write(dir.path().join("empty"), "").unwrap();
         let data = base64::encode(KEY.as_bytes());
         let lines = format!("{}\\n{}", &data[..76], &data[76..]);
@@ -191,6 +216,14 @@ mod tests {
             (r#""keyData": "DATA""#, Ok("sigstoreSigned by keyData")),
             (r#""keyData": "LINES""#, Ok("sigstoreSigned by keyData")),
             (r#""keyDatas": ["DATA", "DATA"]"#, Ok("sigstoreSigned by keyDatas, keyDatas")),
+            (
+                r#""keyPath": "/k", "rekorPublicKeyPaths": ["/k"]"#,
+                Ok("sigstoreSigned by keyPath /k and rekorPublicKeyPaths /k"),
+            ),
+            (
+                r#""keyPath": "/k", "rekorPublicKeyPath": "/ed25519""#,
+                Err("reading rekorPublicKeyPath /ed25519: it is not an ECDSA key"),
+            ),
             (r#""keyPath": "/gone""#, Err("reading keyPath /gone: /gone does not exist")),
             (r#""keyPath": """#, Err("reading keyPath : path \"\" is not absolute")),
             (r#""keyPath": "/empty""#, Err("reading keyPath /empty: reading PEM: it has no block")),

@@ -11,6 +11,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::Signer;
+use serde_json::json;
 use signature::{Decision, Met, Policy, decide, verify};
 
 /// The repository of the image.
@@ -115,4 +116,31 @@ pub fn refusal(requirements: &str, signatures: &[AttachedSignature]) -> String {
     let error = verdict(requirements, signatures).unwrap_err();
     let prefix = format!("{} has no signature that is ", pullspec());
     error.strip_prefix(&prefix).unwrap_or(&error).to_owned()
+}
+
+/// Returns an entry of a log: a signature of a payload, and by whom, as PEM.
+pub fn entry(signer: &[u8], signature: &[u8], payload: &[u8]) -> String {
+    json!({"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": {
+        "data": {"hash": {"algorithm": "sha256", "value": Digest::of(payload).hex()}},
+        "signature": {"content": base64::encode(signature), "publicKey": {"content": base64::encode(signer)}},
+    }})
+    .to_string()
+}
+
+/// Returns the bundle of an entry that a log has signed.
+pub fn bundle(log: &PKey<Private>, entry: &str, time: i64) -> String {
+    let payload = json!({
+        "body": base64::encode(entry.as_bytes()), "integratedTime": time, "logIndex": 4_000_000_000_u64,
+        "logID": fingerprint(log),
+    });
+    let timestamp = base64::encode(&sign(log, payload.to_string().as_bytes()));
+    json!({"SignedEntryTimestamp": timestamp, "Payload": payload}).to_string()
+}
+
+/// Returns a good signature of the image that a log has seen.
+pub fn logged(key: &PKey<Private>, log: &PKey<Private>) -> AttachedSignature {
+    let signature = good(key);
+    let raw = base64::decode(&signature.signature).unwrap();
+    let entry = entry(&key.public_key_to_pem().unwrap(), &raw, &signature.payload);
+    AttachedSignature { bundle: Some(bundle(log, &entry, 1)), ..signature }
 }
