@@ -1,7 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! DER, as far as it is needed beside libcrypto, whose decoders do not say that something follows what they decode.
+//! DER, as far as it is needed beside libcrypto: the extensions of a certificate, which the crate openssl does not give out,
+//! and whether something follows an encoding, which libcrypto's decoders do not say.
 
 use anyhow::{Context, Result, ensure};
+
+const BOOLEAN: u8 = 0x01;
+const OCTETS: u8 = 0x04;
+/// The tag of an OID.
+pub(crate) const OID: u8 = 0x06;
+const UTF8: u8 = 0x0c;
+const PRINTABLE: u8 = 0x13;
+const IA5: u8 = 0x16;
+const SEQUENCE: u8 = 0x30;
+/// Of a certificate, its fourth optional part.
+const EXTENSIONS: u8 = 0xa3;
 
 /// Elements one after another.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +43,11 @@ impl<'a> Elements<'a> {
         Ok((*tag, content))
     }
 
+    /// Reads the next element, whose tag has to be this one.
+    fn expect(&mut self, tag: u8) -> Result<&'a [u8]> {
+        expect(self.next()?, tag)
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -47,6 +64,72 @@ pub(crate) fn only(der: &[u8]) -> Result<(u8, &[u8])> {
     let element = elements.next()?;
     ensure!(elements.is_empty(), "reading DER: something follows");
     Ok(element)
+}
+
+fn expect((got, content): (u8, &[u8]), tag: u8) -> Result<&[u8]> {
+    ensure!(got == tag, "reading DER: it has the tag {got:#04x} instead of {tag:#04x}");
+    Ok(content)
+}
+
+/// Returns the content of each element of a sequence, all of one tag.
+pub(crate) fn list(der: &[u8], tag: u8) -> Result<Vec<&[u8]>> {
+    let mut elements = Elements(expect(only(der)?, SEQUENCE)?);
+    let mut list = Vec::new();
+    while !elements.is_empty() {
+        list.push(elements.expect(tag)?);
+    }
+    Ok(list)
+}
+
+/// Returns whether a sequence begins with TRUE, as the constraints of a CA do. False is not written.
+pub(crate) fn begins_with_true(der: &[u8]) -> Result<bool> {
+    let mut elements = Elements(expect(only(der)?, SEQUENCE)?);
+    Ok(!elements.is_empty() && elements.next()? == (BOOLEAN, &[0xff]))
+}
+
+/// Returns the bytes of a string.
+pub(crate) fn string(der: &[u8]) -> Result<&[u8]> {
+    let (tag, content) = only(der)?;
+    ensure!(
+        [UTF8, PRINTABLE, IA5].contains(&tag),
+        "reading DER: it has the tag {tag:#04x}, which is not one of a string"
+    );
+    Ok(content)
+}
+
+/// The extensions of a certificate: OID and value of each.
+#[derive(Debug)]
+pub(crate) struct Extensions<'c>(Vec<(&'c [u8], &'c [u8])>);
+
+impl<'c> Extensions<'c> {
+    /// Reads the extensions of a certificate that libcrypto has parsed.
+    pub(crate) fn of(certificate: &'c [u8]) -> Result<Self> {
+        let mut fields = Elements(Elements(expect(only(certificate)?, SEQUENCE)?).expect(SEQUENCE)?);
+        let mut extensions: Vec<(&[u8], &[u8])> = Vec::new();
+        while !fields.is_empty() {
+            let (tag, content) = fields.next()?;
+            if tag != EXTENSIONS {
+                continue;
+            }
+            for extension in list(content, SEQUENCE)? {
+                let mut parts = Elements(extension);
+                let id = parts.expect(OID)?;
+                let value = match parts.next()? {
+                    (BOOLEAN, _) => parts.expect(OCTETS)?,
+                    element => expect(element, OCTETS)?,
+                };
+                // Two readers could take different ones.
+                ensure!(extensions.iter().all(|(other, _)| *other != id), "the certificate has an extension twice");
+                extensions.push((id, value));
+            }
+        }
+        Ok(Self(extensions))
+    }
+
+    /// Returns the value of an extension.
+    pub(crate) fn get(&self, id: &[u8]) -> Option<&'c [u8]> {
+        self.0.iter().find(|(other, _)| *other == id).map(|(_, value)| *value)
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +162,56 @@ mod tests {
                 (Err(error), Err(text)) => assert_eq!(error.to_string(), format!("reading DER: {text}"), "{label}"),
                 (got, _) => panic!("{label}: {got:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn extensions_of_a_certificate() {
+        let element = |tag: u8, parts: &[Vec<u8>]| {
+            let content = parts.concat();
+            [&[tag, u8::try_from(content.len()).unwrap()][..], &content].concat()
+        };
+        let extension = |id: u8, critical: bool| {
+            let flag = if critical { element(BOOLEAN, &[vec![0xff]]) } else { vec![] };
+            element(SEQUENCE, &[element(OID, &[vec![0x55, id]]), flag, element(OCTETS, &[vec![id, id]])])
+        };
+        let certificate = |extensions: &[Vec<u8>]| {
+            let list = element(EXTENSIONS, &[element(SEQUENCE, extensions)]);
+            element(SEQUENCE, &[element(SEQUENCE, &[element(0xa0, &[]), list]), element(SEQUENCE, &[])])
+        };
+        let der = certificate(&[extension(1, true), extension(2, false)]);
+        let found = Extensions::of(&der).unwrap();
+        assert_eq!(found.get(&[0x55, 1]), Some(&[1, 1][..]));
+        assert_eq!(found.get(&[0x55, 2]), Some(&[2, 2][..]));
+        assert_eq!(found.get(&[0x55, 3]), None);
+        let twice = Extensions::of(&certificate(&[extension(1, true), extension(1, false)])).map(drop).unwrap_err();
+        assert_eq!(twice.to_string(), "the certificate has an extension twice");
+        for end in 0..der.len() {
+            assert!(Extensions::of(&der[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn values_have_their_types() {
+        assert_eq!(list(&[0x30, 5, 6, 1, 7, 6, 0], OID).unwrap(), [&[7][..], &[]]);
+        assert_eq!(string(&[0x0c, 1, b'a']).unwrap(), b"a");
+        for (der, expected) in [
+            (&[0x30, 3, 1, 1, 0xff][..], Some(true)),
+            (&[0x30, 6, 1, 1, 0xff, 2, 1, 0], Some(true)),
+            (&[0x30, 3, 1, 1, 0], Some(false)),
+            (&[0x30, 3, 2, 1, 0xff], Some(false)),
+            (&[0x30, 0], Some(false)),
+            (&[0x31, 0], None),
+            (&[0x30, 1, 1], None),
+        ] {
+            assert_eq!(begins_with_true(der).ok(), expected, "{der:?}");
+        }
+        for (label, result, expected) in [
+            ("list", list(&[0x31, 0], OID).map(drop), "reading DER: it has the tag 0x31 instead of 0x30"),
+            ("item", list(&[0x30, 2, 2, 0], OID).map(drop), "reading DER: it has the tag 0x02 instead of 0x06"),
+            ("string", string(&[0x04, 0]).map(drop), "reading DER: it has the tag 0x04, which is not one of a string"),
+        ] {
+            assert_eq!(result.unwrap_err().to_string(), expected, "{label}");
         }
     }
 }

@@ -29,6 +29,11 @@ impl<'v> Fields<'v> {
         Ok(Self { map, name })
     }
 
+    /// Returns what messages call it.
+    pub(crate) fn name(&self) -> &'v str {
+        self.name
+    }
+
     /// Returns a field that has to be there.
     pub(crate) fn need(&self, key: &str) -> Result<&'v Value> {
         self.get(key).with_context(|| format!("{} has no {key}", self.name))

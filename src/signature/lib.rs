@@ -8,12 +8,16 @@
 //!
 //! Tested by `src/signature/tests/verify/`, beside the tests of each room.
 
+mod chain;
 mod der;
+mod fulcio;
 pub mod identity;
 mod json;
 mod keys;
+mod material;
 pub mod payload;
 mod pem;
+mod pki;
 pub mod policy;
 pub mod reference;
 pub mod rekor;

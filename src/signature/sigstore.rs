@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `sigstoreSigned`: which keys a policy trusts for which names, and whether a signature is by one of them.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use contract::base64;
 use contract::files::Files;
 use contract::names::{Digest, ImageReference};
@@ -9,10 +9,13 @@ use image::oci::AttachedSignature;
 use serde_json::Value;
 
 use crate::Met;
+use crate::fulcio::{self, Fulcio};
 use crate::identity::Identity;
 use crate::json::Fields;
 use crate::keys::{Key, MAX_SIGNATURE};
+use crate::material::Material;
 use crate::payload::{MAX_PAYLOAD, Payload};
+use crate::pki::{self, Pki};
 use crate::rekor;
 
 /// How the keys of a kind may be given: a path, paths, base64, a list of base64.
@@ -31,14 +34,39 @@ pub struct Sigstore {
 /// By whom a signature has to be.
 #[derive(Clone, Debug)]
 enum Trust {
-    /// Any of these keys, and a log with any of those, if there are any.
-    Keys { keys: Vec<Key>, rekor: Vec<Key> },
+    /// Any of these keys, and logged by one of those, if there are any.
+    Keys { keys: Vec<Key>, logs: Vec<Key> },
+    /// Somebody with a certificate of Fulcio, and logged by one of these.
+    Fulcio { fulcio: Fulcio, logs: Vec<Key> },
+    /// Somebody with a certificate of a CA.
+    Pki(Pki),
 }
 
-/// Bytes that a policy has in it or points to, and how it does.
-struct Material {
-    place: String,
-    bytes: Result<Vec<u8>>,
+impl Trust {
+    fn keys(keys: Vec<Material>, logs: Vec<Material>) -> Result<Self> {
+        Ok(Self::Keys { keys: parse_keys(keys)?, logs: parse_log_keys(logs)? })
+    }
+
+    fn fulcio(fulcio: fulcio::Source, logs: Vec<Material>) -> Result<Self> {
+        Ok(Self::Fulcio { fulcio: fulcio.read()?, logs: parse_log_keys(logs)? })
+    }
+
+    /// Verifies a signature, whose bytes are `raw`, and returns the fingerprint of the policy's key, if it is by one.
+    fn verify(&self, signature: &AttachedSignature, raw: &[u8]) -> Result<Option<String>> {
+        let leaf = match self {
+            Self::Keys { keys, logs } => {
+                let key = signer(keys, &signature.payload, raw)?;
+                if !logs.is_empty() {
+                    rekor::verify(logs, signature.bundle.as_deref(), key.spki(), raw, &signature.payload)?;
+                }
+                return Ok(Some(key.fingerprint()));
+            }
+            Self::Fulcio { fulcio, logs } => fulcio.verify(logs, signature, raw)?,
+            Self::Pki(pki) => pki.verify(signature)?,
+        };
+        ensure!(leaf.key()?.verifies(&signature.payload, raw), "it was not made with the key of its certificate");
+        Ok(None)
+    }
 }
 
 impl Sigstore {
@@ -46,29 +74,27 @@ impl Sigstore {
     pub(crate) fn parse(value: &Value, files: &dyn Files) -> Result<Self> {
         let more = ["type", "fulcio", "pki", "signedIdentity"];
         let fields = Fields::of(value, "sigstoreSigned", &[&more[..], &KEY, &REKOR].concat())?;
-        let keys = material(&fields, KEY, files)?;
-        let rekor = material(&fields, REKOR, files)?;
+        let keys = Material::list(&fields, KEY, files)?;
+        let fulcio = fields.get("fulcio").map(|value| fulcio::Source::parse(value, files)).transpose()?;
+        let pki = fields.get("pki").map(|value| pki::Source::parse(value, files)).transpose()?;
+        let logs = Material::list(&fields, REKOR, files)?;
         let identity = Identity::parse(fields.get("signedIdentity"))?;
-        let place = |one: &Material| one.place.clone();
-        let mut source: Vec<_> = keys.iter().flatten().map(place).collect();
-        let log: Vec<_> = rekor.iter().flatten().map(place).collect();
-        let trust = match (keys, fields.get("fulcio"), fields.get("pki")) {
-            (Some(keys), None, None) => {
-                let both = parse_keys(keys).and_then(|keys| Ok((keys, parse_log_keys(rekor.unwrap_or_default())?)));
-                both.map(|(keys, rekor)| Trust::Keys { keys, rekor })
+        let (source, logged) = (keys.as_deref().map(places), logs.as_deref().map(places));
+        let (source, trust) = match (keys, fulcio, pki) {
+            (Some(keys), None, None) => (source.unwrap_or_default(), Trust::keys(keys, logs.unwrap_or_default())),
+            (None, Some(fulcio), None) => {
+                let logs =
+                    logs.with_context(|| format!("sigstoreSigned has fulcio, but none of {}", REKOR.join(", ")))?;
+                (fulcio.name(), Trust::fulcio(fulcio, logs))
             }
-            (None, Some(_), None) => {
-                source.push("fulcio".to_owned());
-                Err(anyhow!("fulcio is not supported"))
+            (None, None, Some(pki)) => {
+                ensure!(logs.is_none(), "sigstoreSigned has pki, and with it one of {}", REKOR.join(", "));
+                (pki.name(), pki.read().map(Trust::Pki))
             }
-            (None, None, Some(_)) => {
-                source.push("pki".to_owned());
-                Err(anyhow!("pki is not supported"))
-            }
-            _ => bail!("sigstoreSigned has not exactly one of keyPath, keyPaths, keyData, keyDatas, fulcio and pki"),
+            _ => bail!("sigstoreSigned has not exactly one of {}, fulcio and pki", KEY.join(", ")),
         };
-        let log = if log.is_empty() { String::new() } else { format!(" and {}", log.join(", ")) };
-        let name = format!("sigstoreSigned by {}{log}", source.join(", "));
+        let logged = logged.map(|logged| format!(" and {logged}")).unwrap_or_default();
+        let name = format!("sigstoreSigned by {source}{logged}");
         Ok(Self { name, identity, trust: trust.map_err(|error| format!("{error:#}")) })
     }
 
@@ -93,13 +119,7 @@ impl Sigstore {
         ensure!(payload.len() <= MAX_PAYLOAD, "payload has {} bytes, more than {MAX_PAYLOAD}", payload.len());
         let bytes = decode(&signature.signature)?;
         let key = match &self.trust {
-            Ok(Trust::Keys { keys, rekor }) => {
-                let key = signer(keys, payload, &bytes)?;
-                if !rekor.is_empty() {
-                    rekor::verify(rekor, signature.bundle.as_deref(), key.spki(), &bytes, payload)?;
-                }
-                Some(key.fingerprint())
-            }
+            Ok(trust) => trust.verify(signature, &bytes)?,
             Err(why) => bail!(why.clone()),
         };
         // Nothing of the payload is looked at before this line.
@@ -131,54 +151,24 @@ fn decode(text: &str) -> Result<Vec<u8>> {
     base64::decode(text).context("decoding signature")
 }
 
+/// Returns how a policy gives its keys.
+fn places(keys: &[Material]) -> String {
+    keys.iter().map(|one| one.place.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// Parses keys. One that cannot be read makes all of them unusable: otherwise it would only be noticed when it is needed.
 fn parse_keys(keys: Vec<Material>) -> Result<Vec<Key>> {
-    let parse = |one: Material| {
-        one.bytes.and_then(|bytes| Key::parse(&bytes)).with_context(|| format!("reading {}", one.place))
-    };
-    keys.into_iter().map(parse).collect()
+    keys.into_iter().map(|one| one.read(Key::parse)).collect()
 }
 
 /// Parses the keys of logs. Logs sign with ECDSA.
 fn parse_log_keys(keys: Vec<Material>) -> Result<Vec<Key>> {
-    let places: Vec<_> = keys.iter().map(|one| one.place.clone()).collect();
-    let keys = parse_keys(keys)?;
-    match keys.iter().zip(places).find(|(key, _)| !key.is_ecdsa()) {
-        Some((_, place)) => bail!("reading {place}: it is not an ECDSA key"),
-        None => Ok(keys),
-    }
-}
-
-/// Returns the bytes that a policy gives in one of four ways. A policy that has two of them is an error, but a file that
-/// cannot be read is none of the policy.
-fn material(fields: &Fields<'_>, names: [&str; 4], files: &dyn Files) -> Result<Option<Vec<Material>>> {
-    let [path, paths, data, datas] = names;
-    ensure!(
-        names.iter().filter(|name| fields.get(name).is_some()).count() <= 1,
-        "sigstoreSigned has more than one of {}",
-        names.join(", ")
-    );
-    let read = |name: &str, path: &str| Material { place: format!("{name} {path}"), bytes: read(files, path) };
-    let decode = |name: &str, text: &str| -> Result<Material> {
-        // As Go's decoder, which ignores line ends.
-        let bytes = base64::decode(&text.replace(['\r', '\n'], "")).with_context(|| format!("decoding {name}"))?;
-        Ok(Material { place: name.to_owned(), bytes: Ok(bytes) })
+    let parse = |text: &[u8]| {
+        let key = Key::parse(text)?;
+        ensure!(key.is_ecdsa(), "it is not an ECDSA key");
+        Ok(key)
     };
-    if let Some(file) = fields.text(path)? {
-        return Ok(Some(vec![read(path, file)]));
-    }
-    if let Some(list) = fields.texts(paths)? {
-        return Ok(Some(list.into_iter().map(|file| read(paths, file)).collect()));
-    }
-    if let Some(text) = fields.text(data)? {
-        return Ok(Some(vec![decode(data, text)?]));
-    }
-    let list = fields.texts(datas)?;
-    list.map(|list| list.into_iter().map(|text| decode(datas, text)).collect()).transpose()
-}
-
-fn read(files: &dyn Files, path: &str) -> Result<Vec<u8>> {
-    files.read(path)?.with_context(|| format!("{path} does not exist"))
+    keys.into_iter().map(|one| one.read(parse)).collect()
 }
 
 #[cfg(test)]
@@ -194,6 +184,11 @@ mod tests {
     const ED25519: &str = "-----BEGIN PUBLIC KEY-----\n\
         MCowBQYDK2VwAyEAxH765vwR6e5IEiwKLvyBfXQUVymdruyhzSC7nRO0LfQ=\n-----END PUBLIC KEY-----\n";
 
+    const FULCIO: &str =
+        r#"{"caPath": "/ca", "oidcIssuer": "https://login.example", "subjectEmail": "os@example.com"}"#;
+    const PKI: &str =
+        r#"{"caRootsPath": "/ca", "subjectEmail": "os@example.com", "subjectHostname": "os.example.com"}"#;
+
     /// Parses a requirement with these fields: whether it can be met, or why the policy is rejected.
     fn parse(fields: &str) -> Result<Result<String, String>> {
         let dir = tempfile::tempdir().unwrap();
@@ -202,7 +197,8 @@ mod tests {
         std::fs::write(dir.path().join("empty"), "").unwrap();
         let data = base64::encode(KEY.as_bytes());
         let lines = format!("{}\\n{}", &data[..76], &data[76..]);
-        let fields = fields.replace("DATA", &data).replace("LINES", &lines);
+        let fields =
+            fields.replace("DATA", &data).replace("LINES", &lines).replace("FULCIO", FULCIO).replace("PKI", PKI);
         let value = serde_json::from_str(&format!(r#"{{"type": "sigstoreSigned", {fields}}}"#)).unwrap();
         let sigstore = Sigstore::parse(&value, &RootFiles::new(dir.path()))?;
         Ok(sigstore.unusable().map_or(Ok(sigstore.name().to_owned()), |why| Err(why.to_owned())))
@@ -224,6 +220,8 @@ mod tests {
                 r#""keyPath": "/k", "rekorPublicKeyPath": "/ed25519""#,
                 Err("reading rekorPublicKeyPath /ed25519: it is not an ECDSA key"),
             ),
+            (r#""fulcio": FULCIO, "rekorPublicKeyPath": "/k""#, Err("reading caPath /ca: /ca does not exist")),
+            (r#""pki": PKI"#, Err("reading caRootsPath /ca: /ca does not exist")),
             (r#""keyPath": "/gone""#, Err("reading keyPath /gone: /gone does not exist")),
             (r#""keyPath": """#, Err("reading keyPath : path \"\" is not absolute")),
             (r#""keyPath": "/empty""#, Err("reading keyPath /empty: reading PEM: it has no block")),
@@ -240,8 +238,35 @@ mod tests {
         let more = "sigstoreSigned has more than one of keyPath, keyPaths, keyData, keyDatas";
         for (fields, expected) in [
             (r#""signedIdentity": {"type": "matchExact"}"#, one),
-            (r#""keyPath": "/k", "pki": {}"#, one),
-            (r#""fulcio": {}, "pki": {}"#, one),
+            (r#""keyPath": "/k", "pki": PKI"#, one),
+            (r#""fulcio": FULCIO, "pki": PKI, "rekorPublicKeyPath": "/k""#, one),
+            (
+                r#""fulcio": FULCIO"#,
+                "sigstoreSigned has fulcio, but none of rekorPublicKeyPath, rekorPublicKeyPaths, rekorPublicKeyData, \
+                 rekorPublicKeyDatas",
+            ),
+            (
+                r#""pki": PKI, "rekorPublicKeyPath": "/k""#,
+                "sigstoreSigned has pki, and with it one of rekorPublicKeyPath, rekorPublicKeyPaths, rekorPublicKeyData, \
+                 rekorPublicKeyDatas",
+            ),
+            (r#""fulcio": null"#, "fulcio is not an object"),
+            (r#""fulcio": {"oidcIssuer": "i"}"#, "fulcio has no subjectEmail"),
+            (r#""fulcio": {"oidcIssuer": "", "subjectEmail": "e"}"#, "oidcIssuer of fulcio is empty"),
+            (r#""fulcio": {"oidcIssuer": "i", "subjectEmail": "e"}"#, "fulcio has neither caPath nor caData"),
+            (
+                r#""fulcio": {"oidcIssuer": "i", "subjectEmail": "e", "caPath": "/k", "caData": "DATA"}"#,
+                "fulcio has more than one of caPath, caData",
+            ),
+            (r#""fulcio": {"subjectURI": "u"}"#, "fulcio has the unknown key \"subjectURI\""),
+            (r#""pki": []"#, "pki is not an object"),
+            (r#""pki": {"caRootsPath": "/k", "subjectEmail": ""}"#, "pki has neither subjectEmail nor subjectHostname"),
+            (r#""pki": {"subjectEmail": "e"}"#, "pki has neither caRootsPath nor caRootsData"),
+            (
+                r#""pki": {"subjectEmail": "e", "caRootsPath": "/k", "caIntermediatesPath": "/k", "caIntermediatesData": ""}"#,
+                "pki has more than one of caIntermediatesPath, caIntermediatesData",
+            ),
+            (r#""pki": {"caRootsPath": "/k", "subjectEmail": "e", "x": 1}"#, "pki has the unknown key \"x\""),
             (r#""keyPath": "/k", "keyData": "DATA""#, more),
             (r#""keyPaths": ["/k"], "keyDatas": ["DATA"]"#, more),
             (r#""keyPath": null"#, "keyPath of sigstoreSigned is not a string"),
