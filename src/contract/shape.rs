@@ -35,6 +35,8 @@ pub enum Shape {
     Set,
     /// An object with these fields: name, shape, required.
     Object(&'static [(&'static str, Shape, bool)]),
+    /// Anything, kept as it is; no object in it may have a field twice. Who reads it has to look at every field.
+    Any,
 }
 
 impl Shape {
@@ -45,6 +47,7 @@ impl Shape {
             Self::Flag => "boolean",
             Self::List(_) => "list",
             Self::Texts | Self::Map(_) | Self::Set | Self::Object(_) => "map",
+            Self::Any => "value",
         }
     }
 }
@@ -107,21 +110,35 @@ impl<'de> Visitor<'de> for Field<'_> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
         match self.shape {
-            Shape::Text => Ok(text.into()),
+            Shape::Text | Shape::Any => Ok(text.into()),
             _ => Err(E::invalid_type(serde::de::Unexpected::Other("a string"), &self)),
         }
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
         match self.shape {
-            Shape::Count => Ok(number.into()),
+            Shape::Count | Shape::Any => Ok(number.into()),
             _ => Err(E::invalid_type(serde::de::Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        match self.shape {
+            Shape::Any => Ok(number.into()),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Signed(number), &self)),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        match self.shape {
+            Shape::Any => Ok(number.into()),
+            _ => Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)),
         }
     }
 
     fn visit_bool<E: Error>(self, flag: bool) -> Result<Value, E> {
         match self.shape {
-            Shape::Flag => Ok(flag.into()),
+            Shape::Flag | Shape::Any => Ok(flag.into()),
             _ => Err(E::invalid_type(serde::de::Unexpected::Bool(flag), &self)),
         }
     }
@@ -131,11 +148,13 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let Shape::List(item) = self.shape else {
-            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self));
+        let item = match self.shape {
+            Shape::List(item) => *item,
+            Shape::Any => Shape::Any,
+            _ => return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self)),
         };
         let mut list = Vec::new();
-        while let Some(value) = items.next_element_seed(self.part(*item, self.name))? {
+        while let Some(value) = items.next_element_seed(self.part(item, self.name))? {
             self.count_item()?;
             list.push(value);
         }
@@ -148,6 +167,7 @@ impl<'de> Visitor<'de> for Field<'_> {
             let value = match self.shape {
                 Shape::Texts => map.next_value_seed(self.part(Shape::Text, self.name))?,
                 Shape::Map(item) => map.next_value_seed(self.part(*item, self.name))?,
+                Shape::Any => map.next_value_seed(self)?,
                 Shape::Set => {
                     map.next_value::<IgnoredAny>()?;
                     Value::Object(Map::new())
@@ -167,7 +187,7 @@ impl<'de> Visitor<'de> for Field<'_> {
                 return Err(A::Error::custom(format!("{} has the field {key:?} twice", self.name)));
             }
         }
-        if !matches!(self.shape, Shape::Map(_)) {
+        if !matches!(self.shape, Shape::Map(_) | Shape::Any) {
             known.retain(|_, value| !value.is_null());
         }
         if let Shape::Object(fields) = self.shape
@@ -213,5 +233,26 @@ mod tests {
         assert!(parse(deep.as_bytes(), SHAPE, "manifest").is_ok(), "what is not known is skipped, however deep");
         let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(parse(deep.as_bytes(), SHAPE, "manifest").is_err(), "what is known has a shape");
+    }
+
+    #[test]
+    fn any_value_is_kept_but_no_field_twice() {
+        let text = r#"{"b":[null,true,-1,1.5,{"x":null}],"a":{"":"é"}}"#;
+        let kept = parse(text.as_bytes(), Shape::Any, "policy").unwrap();
+        assert_eq!(kept, serde_json::from_str::<Value>(text).unwrap());
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let many = format!("[{}0]", "0,".repeat(20_000));
+        for (label, text, error) in [
+            ("twice", r#"{"a": 1, "a": 1}"#, "policy has the field \"a\" twice"),
+            ("twice, further in", r#"{"a": [{"b": 1, "b": 2}]}"#, "policy has the field \"b\" twice"),
+            ("twice, written otherwise", r#"{"a": 1, "\u0061": 1}"#, "policy has the field \"a\" twice"),
+            ("deep", &deep, "recursion limit exceeded"),
+            ("many", &many, "policy has more than 20000 items, in policy"),
+            ("garbage behind", "{} x", "trailing characters"),
+            ("half a surrogate pair", r#"["\ud800"]"#, "unexpected end of hex escape"),
+        ] {
+            let got = format!("{:#}", parse(text.as_bytes(), Shape::Any, "policy").unwrap_err());
+            assert!(got.contains(error), "{label}: {got}");
+        }
     }
 }

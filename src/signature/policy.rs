@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! policy.json (containers-policy.json(5)): what an image has to have besides its digest.
+//!
+//! It is read as strictly as containers tools read it. What is not known rejects the whole file: it could mean more.
+
+use anyhow::{Context, Result, ensure};
+use contract::files::Files;
+use contract::names::ImageReference;
+use serde_json::{Map, Value};
+
+use crate::json::{self, Fields};
+use crate::sigstore::Sigstore;
+
+/// The first of these that is there counts. Tools fail when there is none; ostree's `ostree-unverified-image`, which is
+/// what an OpenShift node uses, asks for none, and so does slipstream.
+const PATHS: [&str; 2] = ["/etc/containers/policy.json", "/usr/share/containers/policy.json"];
+pub(crate) const ACCEPT: &str = "insecureAcceptAnything";
+pub(crate) const REJECT: &str = "reject";
+pub(crate) const SIGSTORE: &str = "sigstoreSigned";
+/// The transport that node images come by, whatever the source is: the origin names a registry. Requirements of the others
+/// are only checked, so that no key file is read for them.
+const TRANSPORT: &str = "docker";
+
+/// What an image has to have.
+#[derive(Clone, Debug)]
+pub enum Requirement {
+    /// Nothing.
+    Accept,
+    /// What no image has.
+    Reject,
+    /// A signature by one of these keys.
+    Sigstore(Box<Sigstore>),
+    /// What slipstream cannot check, by its name.
+    Unsupported(String),
+}
+
+/// A policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The file that it was read from.
+    path: String,
+    default: Vec<Requirement>,
+    /// Those for images of a registry, by scope.
+    scopes: Vec<(String, Vec<Requirement>)>,
+}
+
+impl Policy {
+    /// Reads the policy of a machine, with the keys that it names. `None` if there is none.
+    pub fn load(files: &dyn Files) -> Result<Option<Self>> {
+        for path in PATHS {
+            if let Some(bytes) = files.read(path)? {
+                return Self::parse(&bytes, path, files).with_context(|| format!("reading {path}")).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Parses the policy that was read from `path`.
+    fn parse(bytes: &[u8], path: &str, files: &dyn Files) -> Result<Self> {
+        let value = json::parse(bytes, "policy")?;
+        let fields = Fields::of(&value, "policy", &["default", "transports"])?;
+        let default = requirements(fields.need("default")?, files).context("reading its default")?;
+        let mut scopes = Vec::new();
+        let none = Value::Object(Map::new());
+        for (transport, value) in object(fields.get("transports").unwrap_or(&none), "transports")? {
+            let of_transport = || format!("reading its transport {transport:?}");
+            for (scope, value) in object(value, transport).with_context(of_transport)? {
+                let of_scope = || format!("reading scope {scope:?} of its transport {transport:?}");
+                let is_ours = transport == TRANSPORT;
+                let list = requirements(value, if is_ours { files } else { &NoFiles }).with_context(of_scope)?;
+                if is_ours {
+                    scopes.push((scope.clone(), list));
+                }
+            }
+        }
+        Ok(Self { path: path.to_owned(), default, scopes })
+    }
+
+    /// Returns what an image has to have, all of it, and the scope that says so, for messages.
+    pub fn for_image(&self, image: &ImageReference) -> (&[Requirement], String) {
+        let found = scopes_of(image).into_iter().find_map(|scope| self.scopes.iter().find(|(name, _)| *name == scope));
+        match found {
+            Some((scope, list)) => (list, format!("scope {scope:?} of transport {TRANSPORT}")),
+            None => (&self.default, "default".to_owned()),
+        }
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// No file.
+#[derive(Debug)]
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _: &str) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn list(&self, _: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+fn object<'v>(value: &'v Value, name: &str) -> Result<&'v Map<String, Value>> {
+    value.as_object().with_context(|| format!("{name} is not an object"))
+}
+
+/// Parses a list of requirements. An empty one is an image that cannot be had: tools reject the file then.
+fn requirements(value: &Value, files: &dyn Files) -> Result<Vec<Requirement>> {
+    let list = value.as_array().context("its requirements are not a list")?;
+    list.iter().map(|one| requirement(one, files)).collect()
+}
+
+fn requirement(value: &Value, files: &dyn Files) -> Result<Requirement> {
+    object(value, "a requirement")?;
+    let kind = value.get("type").and_then(Value::as_str).context("a requirement has no type")?;
+    let plain = |requirement| Fields::of(value, kind, &["type"]).map(|_| requirement);
+    match kind {
+        ACCEPT => plain(Requirement::Accept),
+        REJECT => plain(Requirement::Reject),
+        SIGSTORE => Ok(Requirement::Sigstore(Box::new(Sigstore::parse(value, files)?))),
+        // signedBy and signedBaseLayer, and what tools may learn. It is refused where it holds, so its fields do not matter.
+        other => {
+            ensure!(!other.is_empty(), "a requirement has an empty type");
+            Ok(Requirement::Unsupported(other.to_owned()))
+        }
+    }
+}
+
+/// Returns the names under which a policy may speak of an image, the closest first.
+fn scopes_of(image: &ImageReference) -> Vec<String> {
+    let mut scopes = vec![image.as_str().to_owned()];
+    let mut name = image.name();
+    loop {
+        scopes.push(name.to_owned());
+        match name.rsplit_once('/') {
+            Some((shorter, _)) => name = shorter,
+            None => break,
+        }
+    }
+    // Upstream cuts at the first colon, which for an IPv6 address is nonsense, but such hosts have no domains.
+    let mut host = name.split(':').next().unwrap_or_default();
+    while let Some((_, domain)) = host.split_once('.') {
+        scopes.push(format!("*.{domain}"));
+        host = domain;
+    }
+    scopes.push(String::new());
+    scopes
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::files::RootFiles;
+
+    use super::*;
+    use crate::{Decision, decide};
+
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECr5OL03lCedpoO0UHpAmwU46MThn\n\
+        w0zqjZh2MXGTRaiL5zU0UsMzSnfQwlomJjQjmdxIkaA5CW1xi74B1JMk1w==\n-----END PUBLIC KEY-----\n";
+
+    fn image(name: &str) -> ImageReference {
+        ImageReference::parse(&format!("{name}@sha256:{}", "a".repeat(64))).unwrap()
+    }
+
+    /// Reads a policy beside the key file `/k`.
+    fn load(path: &str, text: &str) -> Result<Option<Policy>> {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("etc/containers")).unwrap();
+        std::fs::create_dir_all(root.join("usr/share/containers")).unwrap();
+        std::fs::write(root.join(path.trim_start_matches('/')), text).unwrap();
+        std::fs::write(root.join("k"), KEY).unwrap();
+        Policy::load(&RootFiles::new(root))
+    }
+
+    /// What becomes of `quay.io/os/node`: why it is refused, or the names of the requirements.
+    fn decided(text: &str) -> Result<String> {
+        let policy = load(PATHS[0], text)?;
+        Ok(match decide(policy.as_ref(), &image("quay.io/os/node")) {
+            Decision::Accepted => "accepted".to_owned(),
+            Decision::Refused(why) => why,
+            Decision::NeedsSignatures(needed) => needed.iter().map(Sigstore::name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    #[test]
+    fn scopes_from_the_closest() {
+        let scopes = scopes_of(&image("a.b.example:5000/x/y"));
+        let expected =
+            ["a.b.example:5000/x/y", "a.b.example:5000/x", "a.b.example:5000", "*.b.example", "*.example", ""];
+        assert!(scopes[0].starts_with("a.b.example:5000/x/y@sha256:"));
+        assert_eq!(scopes[1..], expected);
+    }
+
+    #[test]
+    fn decisions() {
+        let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
+        let reject = r#"[{"type": "reject"}]"#;
+        let signed = r#"[{"type": "sigstoreSigned", "keyPath": "/k", "signedIdentity": {"type": "matchRepository"}}]"#;
+        let gone = r#"[{"type": "sigstoreSigned", "keyPath": "/gone"}]"#;
+        let gpg = r#"[{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}]"#;
+        let with = |default: &str, scopes: &str| format!(r#"{{"default": {default}, "transports": {{{scopes}}}}}"#);
+        let docker = |default: &str, scopes: &str| with(default, &format!(r#""docker": {{{scopes}}}"#));
+        let met = "sigstoreSigned by keyPath /k";
+        let refused = "its default says reject: this image may not be used";
+        let able = "and slipstream can only do insecureAcceptAnything and sigstoreSigned; the MCO, which checks such signatures, \
+                    is left to pull it";
+        for (label, policy, expected) in [
+            ("default accepts", with(accept, ""), "accepted".to_owned()),
+            ("no transports", format!(r#"{{"default": {accept}}}"#), "accepted".to_owned()),
+            ("default rejects", with(reject, ""), refused.to_owned()),
+            ("default signed", with(signed, ""), met.to_owned()),
+            ("repository", docker(reject, &format!(r#""quay.io/os/node": {signed}"#)), met.to_owned()),
+            ("namespace", docker(reject, &format!(r#""quay.io/os": {signed}"#)), met.to_owned()),
+            ("host", docker(reject, &format!(r#""quay.io": {signed}"#)), met.to_owned()),
+            (
+                "wildcard",
+                docker(accept, &format!(r#""*.io": {reject}"#)),
+                "its scope \"*.io\" of transport docker says reject: this image may not be used".to_owned(),
+            ),
+            (
+                "transport",
+                docker(accept, &format!(r#""": {reject}"#)),
+                "its scope \"\" of transport docker says reject: this image may not be used".to_owned(),
+            ),
+            ("closest wins", docker(reject, &format!(r#""quay.io": {reject}, "quay.io/os": {accept}"#)), "accepted".to_owned()),
+            ("closest wins over wildcard", docker(reject, &format!(r#""*.io": {reject}, "quay.io": {signed}"#)), met.to_owned()),
+            ("other scope", docker(accept, &format!(r#""quay.io/other": {gone}, "*.quay.io": {reject}"#)), "accepted".to_owned()),
+            ("other transport", with(accept, &format!(r#""docker-daemon": {{"": {reject}}}"#)), "accepted".to_owned()),
+            ("unsupported", with(gpg, ""), format!("its default requires signedBy, {able}")),
+            (
+                "unsupported and supported",
+                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "signedBaseLayer"}]"#, ""),
+                format!("its default requires insecureAcceptAnything and signedBaseLayer, {able}"),
+            ),
+            ("unknown", with(r#"[{"type": "newThing", "key": 1}]"#, ""), format!("its default requires newThing, {able}")),
+            ("accepted and rejected", with(r#"[{"type": "insecureAcceptAnything"}, {"type": "reject"}]"#, ""), refused.to_owned()),
+            ("accepted twice", with(r#"[{"type": "insecureAcceptAnything"}, {"type": "insecureAcceptAnything"}]"#, ""), "accepted".to_owned()),
+            (
+                "accepted and signed",
+                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "sigstoreSigned", "keyPath": "/k"}]"#, ""),
+                met.to_owned(),
+            ),
+            (
+                "signed twice",
+                with(r#"[{"type": "sigstoreSigned", "keyPath": "/k"}, {"type": "sigstoreSigned", "keyPaths": ["/k", "/k"]}]"#, ""),
+                format!("{met}, sigstoreSigned by keyPaths /k, keyPaths /k"),
+            ),
+            ("no requirement", with("[]", ""), "its default has no requirement".to_owned()),
+            (
+                "no key file",
+                with(gone, ""),
+                "its default requires sigstoreSigned by keyPath /gone, which no signature can meet: reading keyPath /gone: \
+                 /gone does not exist"
+                    .to_owned(),
+            ),
+        ] {
+            let got = decided(&policy).unwrap();
+            let prefix = format!("checking {} against /etc/containers/policy.json: ", image("quay.io/os/node"));
+            assert_eq!(got.strip_prefix(&prefix).unwrap_or(&got), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_rejects_the_file() {
+        let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
+        let scope = |scopes: &str| format!(r#"{{"default": {accept}, "transports": {{"docker": {scopes}}}}}"#);
+        let one = |requirement: &str| format!(r#"{{"default": [{requirement}]}}"#);
+        for (label, policy, expected) in [
+            ("not JSON", "{".to_owned(), "parsing policy: EOF while parsing an object"),
+            ("trailing bytes", format!("{} x", one("{}")), "parsing policy: trailing characters"),
+            ("no default", r#"{"transports": {}}"#.to_owned(), "policy has no default"),
+            ("null default", r#"{"default": null}"#.to_owned(), "reading its default: its requirements are not a list"),
+            ("unknown key", format!(r#"{{"default": {accept}, "more": 1}}"#), "policy has the unknown key \"more\""),
+            (
+                "null transports",
+                format!(r#"{{"default": {accept}, "transports": null}}"#),
+                "transports is not an object",
+            ),
+            ("null transport", scope("null"), "reading its transport \"docker\": docker is not an object"),
+            (
+                "null scope",
+                scope(r#"{"quay.io": null}"#),
+                "reading scope \"quay.io\" of its transport \"docker\": its requirements are not a list",
+            ),
+            (
+                "scope twice",
+                scope(&format!(r#"{{"a": {accept}, "a": {accept}}}"#)),
+                "parsing policy: policy has the field \"a\" twice",
+            ),
+            (
+                "key twice far inside",
+                one(r#"{"type": "signedBy", "signedIdentity": {"type": "a", "type": "b"}}"#),
+                "parsing policy: policy has the field \"type\" twice",
+            ),
+            ("text", one("\"reject\""), "reading its default: a requirement is not an object"),
+            ("list", one("[]"), "reading its default: a requirement is not an object"),
+            ("no type", one("{}"), "reading its default: a requirement has no type"),
+            ("type null", one(r#"{"type": null}"#), "reading its default: a requirement has no type"),
+            ("empty type", one(r#"{"type": ""}"#), "reading its default: a requirement has an empty type"),
+            (
+                "more than accept",
+                one(r#"{"type": "insecureAcceptAnything", "keyPath": "/k"}"#),
+                "reading its default: insecureAcceptAnything has the unknown key \"keyPath\"",
+            ),
+            (
+                "more than reject",
+                one(r#"{"type": "reject", "a": 1}"#),
+                "reading its default: reject has the unknown key \"a\"",
+            ),
+            (
+                "another transport's",
+                format!(
+                    r#"{{"default": {accept}, "transports": {{"atomic": {{"": [{{"type": "reject", "a": 1}}]}}}}}}"#
+                ),
+                "reading scope \"\" of its transport \"atomic\": reject has the unknown key \"a\"",
+            ),
+        ] {
+            let error = format!("{:#}", decided(&policy).unwrap_err());
+            let expected = format!("reading /etc/containers/policy.json: {expected}");
+            assert_eq!(error.split(" at line ").next(), Some(expected.as_str()), "{label}");
+        }
+    }
+
+    #[test]
+    fn the_administrators_file_comes_first() {
+        let reject = r#"{"default": [{"type": "reject"}]}"#;
+        assert!(matches!(decide(None, &image("quay.io/os/node")), Decision::Accepted));
+        for path in PATHS {
+            assert_eq!(load(path, reject).unwrap().unwrap().path(), path);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Policy::load(&RootFiles::new(dir.path())).unwrap().is_none());
+        for path in PATHS {
+            let path = dir.path().join(path.trim_start_matches('/'));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, reject).unwrap();
+        }
+        assert_eq!(Policy::load(&RootFiles::new(dir.path())).unwrap().unwrap().path(), PATHS[0]);
+    }
+}
