@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use contract::files::Files;
 use contract::names::ImageReference;
+use signature::{Decision, Policy, decide};
 use source::containers::HostConfig;
 
 const IMAGE: &str = "quay.io/os/node";
@@ -38,9 +39,10 @@ pub fn containers(data: &[u8]) {
     let files = Memory(data.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect());
     let has_policy = files.0.get(3).is_some_and(|policy| !policy.is_empty());
     let image = ImageReference::parse(&format!("{IMAGE}{DIGEST}")).expect("a good pullspec");
+    let policy = Policy::load(&files).ok().flatten();
+    let refused = matches!(decide(policy.as_ref(), &image), Decision::Refused(_));
+    assert!(!refused || has_policy, "refused by a policy that is not there");
     let config = HostConfig::new(Arc::new(files));
-    let accepted = config.check_policy(&image).is_ok();
-    assert!(accepted || has_policy, "refused by a policy that is not there");
     for endpoint in config.endpoints(&image).unwrap_or_default() {
         let text = format!("{}{DIGEST}", endpoint.location);
         assert_eq!(ImageReference::parse(&text).expect("an endpoint is a pullspec").digest(), image.digest());

@@ -18,4 +18,5 @@ pub mod origin;
 mod os_release;
 pub mod pull;
 pub mod stop;
+mod trust;
 pub mod way;

@@ -3,7 +3,7 @@
 //!
 //! Tested by `src/slipstream/tests/differential/`, `src/slipstream/tests/servers/`.
 
-use std::ops::ControlFlow::{Break, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use source::containers::HostConfig;
 use source::http::Limits;
 
 use crate::import::{Plan, Purpose, Session, collect_layers, import, plan};
+use crate::stop::Stop;
+use crate::trust::{required, verify_signatures};
 
 /// What to pull, and where to.
 #[derive(Clone, Debug)]
@@ -38,11 +40,14 @@ pub struct PullOptions {
 /// Imports an image. Returns the merge commit.
 pub fn pull(options: &PullOptions) -> Result<Digest> {
     let (image, deadline) = (&options.image, Instant::now() + options.deadline);
-    let config = HostConfig::new(Arc::new(RootFiles::new(&options.root)));
+    let files = Arc::new(RootFiles::new(&options.root));
+    let needed = allowed(required(files.as_ref(), image)?)?;
+    let config = HostConfig::new(files);
     let around =
         Surroundings { image, run_dir: &options.run_dir, config: &config, limits: Limits::default(), deadline };
     let source = source::open(&options.source, &around)?;
     let verified = source::verify(source, image.digest())?.image()?;
+    allowed(verify_signatures(&needed, image, &verified)?)?;
     let repo = Repo::open(&options.repo)?;
     let session = Session::open(&repo, &options.repo, Purpose::Pull, deadline)?;
     let commit = match plan(&session, &verified, image)? {
@@ -58,4 +63,12 @@ pub fn pull(options: &PullOptions) -> Result<Digest> {
         log::warn!("cleaning up: {error:#}");
     }
     Ok(commit)
+}
+
+/// There is nobody else here who could pull the image: a refusal is an error.
+fn allowed<T>(step: ControlFlow<Stop, T>) -> Result<T> {
+    match step {
+        Continue(value) => Ok(value),
+        Break(stop) => bail!("{stop}"),
+    }
 }

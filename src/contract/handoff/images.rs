@@ -27,6 +27,9 @@ pub struct NodeImage {
     pub image: String,
     /// Digest of the manifest for this machine.
     pub manifest_digest: Option<String>,
+    /// The signatures that the policy asks for, as they were verified: one for each requirement.
+    #[serde(default)]
+    pub signatures: Vec<Signature>,
     /// The merge commit.
     pub commit: Option<String>,
     /// The version that the image claims.
@@ -37,6 +40,21 @@ pub struct NodeImage {
     pub deployment: Option<String>,
     /// True if local changes of the bootimage's `/etc` were merged into its own; missing without a deployment.
     pub etc_merged: Option<bool>,
+}
+
+/// Describes a signature that meets a requirement of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// The requirement, and where the policy has its keys from.
+    pub requirement: String,
+    /// The fingerprint of the key: sha256 of its SubjectPublicKeyInfo in hexadecimal digits; missing for a certificate.
+    pub key: Option<String>,
+    /// The signed name.
+    pub identity: String,
+    /// The signed digest: that of the manifest, or of the index that led to it.
+    pub digest: String,
+    /// Where it was found.
+    pub endpoint: String,
 }
 
 /// Compares the kernels of the node image's first boot.

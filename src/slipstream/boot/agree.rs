@@ -19,6 +19,7 @@ use contract::places::PhysicalRoot;
 use contract::request::ignition::Ignition;
 use contract::request::mco::{self, Decision};
 use contract::request::{McoReboot, Request};
+use signature::Sigstore;
 use source::containers::HostConfig;
 
 use crate::boot_partition::BootPartition;
@@ -26,6 +27,7 @@ use crate::deploy::carried_kargs;
 use crate::machine::{Booted, Machine};
 use crate::origin::is_of_image;
 use crate::stop::{Stop, mco_reboots};
+use crate::trust::required;
 use crate::way::Way;
 
 /// Name of the file that tells the MCO's daemon to reboot whatever it finds.
@@ -72,6 +74,8 @@ pub struct Agreed {
     pub kargs: Vec<String>,
     /// What OpenShift's MCO will do; `None` without a MachineConfig.
     pub decision: Option<Decision>,
+    /// The signatures that the image has to have.
+    pub signatures: Vec<Sigstore>,
 }
 
 /// Looks at the machine, and decides. What it finds goes to the account as well, whatever the decision.
@@ -91,8 +95,8 @@ pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<
     let decision = decide(request, &machine, sight);
     facts.foreseen = decision.as_ref().map(Foreseen::from).unwrap_or_default();
     go!(refuse_mco(request, decision.as_ref()));
-    let config = HostConfig::new(Arc::clone(&sight.files));
-    go!(refuse_untrusted(request, &config)?);
+    let signatures = go!(required(sight.files.as_ref(), &request.image)?);
+    go!(refuse_blocked(request, &HostConfig::new(Arc::clone(&sight.files)))?);
     go!(refuse_skew(request, &machine));
     if let Some(stop) = sight.way.check(&machine)? {
         return Ok(Break(stop));
@@ -101,7 +105,7 @@ pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<
         Some(decision) => decision.kargs.clone(),
         None => carried_kargs(&machine.options),
     };
-    Ok(Continue(Agreed { machine, kargs, decision }))
+    Ok(Continue(Agreed { machine, kargs, decision, signatures }))
 }
 
 fn refuse_booted(request: &Request, booted: &Booted) -> ControlFlow<Stop> {
@@ -142,10 +146,7 @@ fn refuse_mco(request: &Request, decision: Option<&Decision>) -> ControlFlow<Sto
     }
 }
 
-fn refuse_untrusted(request: &Request, config: &HostConfig) -> Result<ControlFlow<Stop>> {
-    if let Some(reason) = config.policy_refusal(&request.image)? {
-        return Ok(Break(Stop::Policy(reason)));
-    }
+fn refuse_blocked(request: &Request, config: &HostConfig) -> Result<ControlFlow<Stop>> {
     // A staged image needs no registry, and a broken registries.conf is not a reason to refuse it.
     if request.sources.iter().any(|source| *source != SourceSpec::Registry) {
         return Ok(Continue(()));

@@ -101,11 +101,11 @@ fn run(
     let mut sources = Sources::new(place, request, Arc::clone(&sight.files), deadline);
     let mut disk = None;
     let mut bring = || {
-        let image = go!(sources.next_image(machine, account)?);
+        let image = go!(sources.next_image(&agreed, account)?);
         let opened = Disk::open(machine, deadline).inspect_err(|_| sources.finish(account, None))?;
         let disk = disk.insert(opened);
         disk.remove_unfinished(machine, &place.run_dir);
-        let imported = go!(sources.import(image, disk, machine, account)?);
+        let imported = go!(sources.import(image, disk, &agreed, account)?);
         deploy_image(request, &agreed, disk, &imported, &this_boot, account)
     };
     let deployed = match bring() {

@@ -22,10 +22,12 @@ use source::http::{EndpointLog, Limits};
 use source::{Surroundings, Verified, VerifiedImage};
 
 use super::account::Account;
+use super::agree::Agreed;
 use super::disk::Disk;
 use crate::import::{ImportPlan, Imported, Plan, Session, import, plan};
 use crate::machine::Machine;
 use crate::stop::Stop;
+use crate::trust::verify_signatures;
 
 /// The sources that have not been tried, and the one that is in use.
 pub struct Sources<'a> {
@@ -47,19 +49,20 @@ impl<'a> Sources<'a> {
     }
 
     /// Returns the image from the next source that has it, or why it is not for this machine: that is so wherever it is from.
-    pub fn next_image(&mut self, machine: &Machine, account: &mut Account) -> Result<ControlFlow<Stop, VerifiedImage>> {
+    pub fn next_image(&mut self, agreed: &Agreed, account: &mut Account) -> Result<ControlFlow<Stop, VerifiedImage>> {
         while let Some(spec) = self.waiting.next() {
             let mut log = EndpointLog::default();
             let verified = self.open(spec, &mut log, account);
             self.used = Some((spec, log));
             match verified {
-                Ok(Verified::Image(image)) => {
-                    if let Some(stop) = self.refuse(&image, machine) {
+                Ok(Verified::Image(image)) => match self.trusted(&image, agreed, account) {
+                    Ok(Continue(())) => return Ok(Continue(*image)),
+                    Ok(Break(stop)) => {
                         self.finish(account, None);
                         return Ok(Break(stop));
                     }
-                    return Ok(Continue(*image));
-                }
+                    Err(error) => self.fail(account, error),
+                },
                 Ok(Verified::OtherArchitectures(reason)) => {
                     self.finish(account, None);
                     return Ok(Break(Stop::Architecture(reason)));
@@ -75,12 +78,12 @@ impl<'a> Sources<'a> {
         &mut self,
         first: VerifiedImage,
         disk: &Disk,
-        machine: &Machine,
+        agreed: &Agreed,
         account: &mut Account,
     ) -> Result<ControlFlow<Stop, Imported>> {
         let mut image = first;
         loop {
-            match self.import_from(&image, disk, machine, account) {
+            match self.import_from(&image, disk, &agreed.machine, account) {
                 Ok(step) => {
                     self.finish(account, None);
                     return Ok(step);
@@ -89,7 +92,7 @@ impl<'a> Sources<'a> {
             }
             // Its device is mounted where that of the next source will be.
             drop(image);
-            image = go!(self.next_image(machine, account)?);
+            image = go!(self.next_image(agreed, account)?);
         }
     }
 
@@ -113,6 +116,15 @@ impl<'a> Sources<'a> {
             account.stage(StageName::Source, started, Some(image.bytes));
         }
         Ok(verified)
+    }
+
+    /// Refuses a verified image that is not for this machine, or does not have the signatures that the policy asks for.
+    fn trusted(&self, image: &VerifiedImage, agreed: &Agreed, account: &mut Account) -> Result<ControlFlow<Stop>> {
+        if let Some(stop) = self.refuse(image, &agreed.machine) {
+            return Ok(Break(stop));
+        }
+        account.node_image().signatures = go!(verify_signatures(&agreed.signatures, &self.request.image, image)?);
+        Ok(Continue(()))
     }
 
     /// Returns why a verified image is not for this machine.

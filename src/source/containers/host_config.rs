@@ -4,14 +4,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use contract::files::Files;
 use contract::names::ImageReference;
 
 use super::auth::{self, Credentials};
 use super::certs::{self, Certs};
 use super::endpoint::Endpoint;
-use super::{policy_json, proxy, registries};
+use super::{proxy, registries};
 use crate::http::Proxy;
 
 /// The configuration of a machine.
@@ -25,19 +25,6 @@ impl HostConfig {
     /// reason to refuse an image that is staged on a disk.
     pub fn new(files: Arc<dyn Files>) -> Self {
         Self { files }
-    }
-
-    /// Returns why policy.json refuses an image; `None` if it does not.
-    pub fn policy_refusal(&self, image: &ImageReference) -> Result<Option<String>> {
-        policy_json::refusal(self.files.as_ref(), image)
-    }
-
-    /// Refuses an image that policy.json refuses.
-    pub fn check_policy(&self, image: &ImageReference) -> Result<()> {
-        match self.policy_refusal(image)? {
-            Some(reason) => bail!(reason),
-            None => Ok(()),
-        }
     }
 
     /// Returns why registries.conf has no registry ask for an image; `None` if one may be asked.
@@ -89,7 +76,6 @@ mod tests {
         let (_dir, files) = root(&[]);
         let config = HostConfig::new(files);
         let quay = image("quay.io/os/node");
-        config.check_policy(&quay).unwrap();
         let endpoint = Endpoint { location: "quay.io/os/node".to_owned(), insecure: false, mirror: false };
         assert_eq!(config.endpoints(&quay).unwrap(), [endpoint]);
         assert!(config.credentials("quay.io/os/node").unwrap().is_none());
@@ -107,13 +93,11 @@ mod tests {
                  mirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"mirror.example:5000/os\"\n",
             ),
             ("/var/lib/kubelet/config.json", r#"{"auths": {"mirror.example:5000": {"auth": "dTpodXNo"}}}"#),
-            ("/etc/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#),
             ("/etc/docker/certs.d/mirror.example:5000/ca.crt", "-----BEGIN CERTIFICATE-----"),
             ("/etc/mco/proxy.env", "HTTPS_PROXY=http://u:hush@proxy.example:3128\nNO_PROXY=.cluster.local\n"),
         ]);
         let config = HostConfig::new(files);
         let quay = image("quay.io/os/node");
-        config.check_policy(&quay).unwrap();
         let locations: Vec<_> = config.endpoints(&quay).unwrap().into_iter().map(|e| (e.location, e.mirror)).collect();
         assert_eq!(locations, [("mirror.example:5000/os/node".into(), true), ("quay.io/os/node".into(), false)]);
         assert!(config.credentials("mirror.example:5000/os/node").unwrap().is_some());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the machine's containers tools are told: registries.conf, auth.json, policy.json, certs.d, proxies, CAs.
+//! What the machine's containers tools are told: registries.conf, auth.json, certs.d, proxies, CAs.
 //!
 //! The reference is containers/image as podman, skopeo and the MCO use it: the same files give the same endpoints in
 //! the same order, and the same refusals. Files are read when they are needed, from a [`Files`]: the Ignition config
@@ -11,7 +11,6 @@ mod endpoint;
 #[cfg(test)]
 mod fixtures;
 mod host_config;
-mod policy_json;
 mod proxy;
 mod registries;
 mod text;

@@ -19,6 +19,7 @@ mod others;
 mod prepare_root;
 mod registry;
 mod room;
+mod signatures;
 mod skew;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ const SLIPSTREAM: &str = env!("CARGO_BIN_EXE_slipstream");
 fn main() -> ExitCode {
     let mut cases = endings::cases();
     cases.extend(module("skew", skew::cases()));
+    cases.extend(module("signatures", signatures::cases()));
     cases.extend(module("kernel", kernel::cases()));
     cases.extend(module("room", room::cases()));
     cases.extend(module("ignition", ignition::cases()));
