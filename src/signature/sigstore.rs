@@ -7,7 +7,6 @@ use contract::names::{Digest, ImageReference};
 use image::oci::AttachedSignature;
 use serde_json::Value;
 
-use crate::Met;
 use crate::fulcio::{self, Fulcio};
 use crate::identity::Identity;
 use crate::json::Fields;
@@ -17,6 +16,7 @@ use crate::payload::{MAX_PAYLOAD, Payload};
 use crate::pem;
 use crate::pki::{self, Pki};
 use crate::rekor;
+use crate::{MAX_REASON, Met, shorten};
 
 /// Longest signature, in characters: one by the longest RSA key that libcrypto takes, of 16,384 bits, has 2,732.
 const MAX_TEXT: usize = 4096;
@@ -96,7 +96,7 @@ impl Sigstore {
             _ => bail!("sigstoreSigned has not exactly one of {}, fulcio and pki", KEY.join(", ")),
         };
         let logged = logged.map(|logged| format!(" and {logged}")).unwrap_or_default();
-        let name = format!("sigstoreSigned by {source}{logged}");
+        let name = shorten(&format!("sigstoreSigned by {source}{logged}"), MAX_REASON);
         Ok(Self { name, identity, trust: trust.map_err(|error| format!("{error:#}")) })
     }
 

@@ -160,7 +160,7 @@ fn number_of_signatures_is_limited() {
     signatures.push(good(&key));
     let expected = format!("{} has 33 signatures, more than 32", pullspec());
     assert_eq!(verdict(&requirement, &signatures).unwrap_err(), expected);
-    let expected = format!("{} has no signature, and has to be sigstoreSigned by keyData", pullspec());
+    let expected = format!("{} has no signature, and its policy requires sigstoreSigned by keyData", pullspec());
     assert_eq!(verdict(&requirement, &[]).unwrap_err(), expected);
 }
 
