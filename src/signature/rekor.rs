@@ -64,6 +64,11 @@ impl Bundle {
         Ok(Self { timestamp, signed: shape::canonical(payload), body, time })
     }
 
+    /// Returns the text that the log has signed.
+    pub fn signed(&self) -> &str {
+        &self.signed
+    }
+
     /// Parses the entry that the log has.
     pub fn entry(&self) -> Result<Entry> {
         let value = shape::parse(&self.body, ENTRY, "entry")?;
