@@ -9,6 +9,7 @@ mod documents;
 mod import;
 mod layers;
 mod requests;
+mod signatures;
 mod web;
 
 pub use configs::containers;
@@ -16,4 +17,5 @@ pub use documents::{manifest_config, reference};
 pub use import::{derived, gvariant, objects};
 pub use layers::{layer_stream, tar};
 pub use requests::{boot_link, ignition, kargs, keyfile, machine_config};
+pub use signatures::{payload, policy, set};
 pub use web::web;

@@ -34,7 +34,7 @@ pub use crate::sigstore::Sigstore;
 /// Most signatures of an image. Each may have to be verified with each key; an image of a release has one.
 pub const MAX_SIGNATURES: usize = 32;
 /// Longest reason for one signature, and for all of them, in bytes: they quote what anybody may have written.
-const MAX_REASON: usize = 240;
+pub(crate) const MAX_REASON: usize = 240;
 const MAX_REASONS: usize = 1000;
 
 /// Whether an image may be used, as far as its name tells.
@@ -113,6 +113,9 @@ pub fn verify(
     digests: &[Digest],
     signatures: &[AttachedSignature],
 ) -> Result<Vec<Met>, String> {
+    if needed.is_empty() {
+        return Err(format!("{image} has no requirement that signatures could meet"));
+    }
     if signatures.len() > MAX_SIGNATURES {
         return Err(format!("{image} has {} signatures, more than {MAX_SIGNATURES}", signatures.len()));
     }
@@ -127,27 +130,47 @@ fn meet(
 ) -> Result<Met, String> {
     let name = requirement.name();
     if signatures.is_empty() {
-        return Err(format!("{image} has no signature, and has to be {name}"));
+        return Err(format!("{image} has no signature, and its policy requires {name}"));
     }
-    let mut reasons = format!("{image} has no signature that is {name}:");
+    let mut reasons = format!("{image} has no signature that meets {name}:");
     for (n, signature) in signatures.iter().enumerate() {
         match requirement.check(image, digests, signature) {
             Ok(met) => return Ok(met),
             Err(error) => {
-                let why = cut(&format!("{error:#}"), MAX_REASON);
+                let why = shorten(&format!("{error:#}"), MAX_REASON);
                 let mark = if n == 0 { "" } else { ";" };
                 write!(reasons, "{mark} signature {}: {why}", n + 1).expect("writing to a string");
             }
         }
     }
-    Err(cut(&reasons, MAX_REASONS))
+    Err(shorten(&reasons, MAX_REASONS))
 }
 
-/// Cuts a text that is too long.
-fn cut(text: &str, limit: usize) -> String {
+/// Makes a text one for a line of the log: without control characters, and not longer than this.
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
+    let text = text.replace(char::is_control, "?");
     if text.len() <= limit {
-        return text.to_owned();
+        return text;
     }
     let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_shortened_between_characters() {
+        for (text, expected) in [("abc", "abc"), ("abcd", "abc…"), ("abé", "ab…"), ("é\n", "é?"), ("", "")] {
+            assert_eq!(shorten(text, 3), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_not_verified() {
+        let image = ImageReference::parse(&format!("quay.io/os/node@{}", Digest::of(b""))).unwrap();
+        let error = verify(&[], &image, &[image.digest()], &[]).unwrap_err();
+        assert_eq!(error, format!("{image} has no requirement that signatures could meet"));
+    }
 }

@@ -4,10 +4,10 @@
 //! Tested by `src/signature/sigstore.rs`
 
 use anyhow::{Context, Result, bail};
-use contract::base64;
 use contract::files::Files;
 
 use crate::json::Fields;
+use crate::pem;
 
 /// Bytes of a policy, or why a file of it cannot be read: that rejects the requirement, not the policy, as the file may be
 /// that of an image that is never asked for.
@@ -53,8 +53,7 @@ impl Material {
     }
 
     fn data(name: &str, text: &str) -> Result<Self> {
-        // As Go's decoder, which ignores line ends.
-        let bytes = base64::decode(&text.replace(['\r', '\n'], "")).with_context(|| format!("decoding {name}"))?;
+        let bytes = pem::decode_lines(text).with_context(|| format!("decoding {name}"))?;
         Ok(Self { place: name.to_owned(), bytes: Ok(bytes) })
     }
 }

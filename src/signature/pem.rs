@@ -19,6 +19,11 @@ pub(crate) struct Block<'t> {
     pub(crate) der: Vec<u8>,
 }
 
+/// Decodes base64 as Go does, which ignores line ends: `base64` without `--wrap=0` makes them.
+pub(crate) fn decode_lines(text: &str) -> Result<Vec<u8>> {
+    base64::decode(&text.replace(['\r', '\n'], ""))
+}
+
 /// Returns all blocks, at most `limit`. Text around them is a comment: bundles of CAs have many.
 pub(crate) fn blocks(text: &[u8], limit: usize) -> Result<Vec<Block<'_>>> {
     let mut rest = std::str::from_utf8(text).context("reading PEM: it is not text")?;
@@ -74,8 +79,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn line_ends_in_base64_do_not_count() {
+        for (text, expected) in [
+            ("Zm9v", Ok(&b"foo"[..])),
+            ("Zm\r\n9v\n", Ok(b"foo")),
+            ("Zm 9v", Err("base64 of 5 characters is no multiple of 4")),
+            ("Zm\t9vZm9", Err("character 3 is not base64")),
+        ] {
+            let got = decode_lines(text).map_err(|error| error.to_string());
+            assert_eq!(got.as_deref().map_err(String::as_str), expected, "{text:?}");
+        }
+    }
+
+    #[test]
     fn blocks_of_a_text() {
-        let text = "# one\r\n-----BEGIN A-----\r\nZm\r\n9v\r\n-----END A-----\r\n# two\n-----BEGIN B C-----\nZg==\n-----END B C-----";
+        let text = "# one\r\n-----BEGIN A-----\r\nZm\r\n9v\r\n-----END A-----\r\n# two\n\
+                    -----BEGIN B C-----\nZg==\n-----END B C-----";
         let got = blocks(text.as_bytes(), 2).unwrap();
         let expected = [Block { label: "A", der: b"foo".to_vec() }, Block { label: "B C", der: b"f".to_vec() }];
         assert_eq!(got, expected);

@@ -202,14 +202,15 @@ mod tests {
         let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
         let reject = r#"[{"type": "reject"}]"#;
         let signed = r#"[{"type": "sigstoreSigned", "keyPath": "/k", "signedIdentity": {"type": "matchRepository"}}]"#;
+        let key = r#"{"type": "sigstoreSigned", "keyPath": "/k"}"#;
         let gone = r#"[{"type": "sigstoreSigned", "keyPath": "/gone"}]"#;
         let gpg = r#"[{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}]"#;
         let with = |default: &str, scopes: &str| format!(r#"{{"default": {default}, "transports": {{{scopes}}}}}"#);
         let docker = |default: &str, scopes: &str| with(default, &format!(r#""docker": {{{scopes}}}"#));
         let met = "sigstoreSigned by keyPath /k";
         let refused = "its default says reject: this image may not be used";
-        let able = "and slipstream can only do insecureAcceptAnything and sigstoreSigned; the MCO, which checks such signatures, \
-                    is left to pull it";
+        let able = "and slipstream can only do insecureAcceptAnything and sigstoreSigned; the MCO, which checks such \
+                    signatures, is left to pull it";
         for (label, policy, expected) in [
             ("default accepts", with(accept, ""), "accepted".to_owned()),
             ("no transports", format!(r#"{{"default": {accept}}}"#), "accepted".to_owned()),
@@ -228,9 +229,21 @@ mod tests {
                 docker(accept, &format!(r#""": {reject}"#)),
                 "its scope \"\" of transport docker says reject: this image may not be used".to_owned(),
             ),
-            ("closest wins", docker(reject, &format!(r#""quay.io": {reject}, "quay.io/os": {accept}"#)), "accepted".to_owned()),
-            ("closest wins over wildcard", docker(reject, &format!(r#""*.io": {reject}, "quay.io": {signed}"#)), met.to_owned()),
-            ("other scope", docker(accept, &format!(r#""quay.io/other": {gone}, "*.quay.io": {reject}"#)), "accepted".to_owned()),
+            (
+                "closest wins",
+                docker(reject, &format!(r#""quay.io": {reject}, "quay.io/os": {accept}"#)),
+                "accepted".to_owned(),
+            ),
+            (
+                "closest wins over wildcard",
+                docker(reject, &format!(r#""*.io": {reject}, "quay.io": {signed}"#)),
+                met.to_owned(),
+            ),
+            (
+                "other scope",
+                docker(accept, &format!(r#""quay.io/other": {gone}, "*.quay.io": {reject}"#)),
+                "accepted".to_owned(),
+            ),
             ("other transport", with(accept, &format!(r#""docker-daemon": {{"": {reject}}}"#)), "accepted".to_owned()),
             ("unsupported", with(gpg, ""), format!("its default requires signedBy, {able}")),
             (
@@ -238,25 +251,37 @@ mod tests {
                 with(r#"[{"type": "insecureAcceptAnything"}, {"type": "signedBaseLayer"}]"#, ""),
                 format!("its default requires insecureAcceptAnything and signedBaseLayer, {able}"),
             ),
-            ("unknown", with(r#"[{"type": "newThing", "key": 1}]"#, ""), format!("its default requires newThing, {able}")),
-            ("accepted and rejected", with(r#"[{"type": "insecureAcceptAnything"}, {"type": "reject"}]"#, ""), refused.to_owned()),
-            ("accepted twice", with(r#"[{"type": "insecureAcceptAnything"}, {"type": "insecureAcceptAnything"}]"#, ""), "accepted".to_owned()),
+            (
+                "unknown",
+                with(r#"[{"type": "newThing", "key": 1}]"#, ""),
+                format!("its default requires newThing, {able}"),
+            ),
+            (
+                "accepted and rejected",
+                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "reject"}]"#, ""),
+                refused.to_owned(),
+            ),
+            (
+                "accepted twice",
+                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "insecureAcceptAnything"}]"#, ""),
+                "accepted".to_owned(),
+            ),
             (
                 "accepted and signed",
-                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "sigstoreSigned", "keyPath": "/k"}]"#, ""),
+                with(&format!(r#"[{{"type": "insecureAcceptAnything"}}, {key}]"#), ""),
                 met.to_owned(),
             ),
             (
                 "signed twice",
-                with(r#"[{"type": "sigstoreSigned", "keyPath": "/k"}, {"type": "sigstoreSigned", "keyPaths": ["/k", "/k"]}]"#, ""),
+                with(&format!("[{key}, {}]", key.replace(r#""keyPath": "/k""#, r#""keyPaths": ["/k", "/k"]"#)), ""),
                 format!("{met}, sigstoreSigned by keyPaths /k, keyPaths /k"),
             ),
             ("no requirement", with("[]", ""), "its default has no requirement".to_owned()),
             (
                 "no key file",
                 with(gone, ""),
-                "its default requires sigstoreSigned by keyPath /gone, which no signature can meet: reading keyPath /gone: \
-                 /gone does not exist"
+                "its default requires sigstoreSigned by keyPath /gone, which no signature can meet: reading keyPath \
+                 /gone: /gone does not exist"
                     .to_owned(),
             ),
         ] {

@@ -64,6 +64,11 @@ impl Bundle {
         Ok(Self { timestamp, signed: shape::canonical(payload), body, time })
     }
 
+    /// Returns the text that the log has signed.
+    pub fn signed(&self) -> &str {
+        &self.signed
+    }
+
     /// Parses the entry that the log has.
     pub fn entry(&self) -> Result<Entry> {
         let value = shape::parse(&self.body, ENTRY, "entry")?;
@@ -184,10 +189,10 @@ mod tests {
     /// An entry as a log has it, with a PEM of three bytes for a key.
     fn entry() -> String {
         let key = base64::encode(b"-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n");
-        format!(
-            r#"{{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{{"data":{{"hash":{{"algorithm":"sha256","value":"{}"}}}},"signature":{{"content":"Zg==","publicKey":{{"content":"{key}"}}}}}}}}"#,
-            Digest::of(b"").hex()
-        )
+        let hash = format!(r#"{{"algorithm":"sha256","value":"{}"}}"#, Digest::of(b"").hex());
+        let signature = format!(r#"{{"content":"Zg==","publicKey":{{"content":"{key}"}}}}"#);
+        let spec = format!(r#"{{"data":{{"hash":{hash}}},"signature":{signature}}}"#);
+        format!(r#"{{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{spec}}}"#)
     }
 
     #[test]
@@ -222,7 +227,8 @@ mod tests {
                 "short hash",
                 "e3b0",
                 "",
-                "reading the hash of the entry: digest \"c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\" has 60 hex digits instead of 64",
+                "reading the hash of the entry: digest \"c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\" \
+                 has 60 hex digits instead of 64",
             ),
             (
                 "signature",

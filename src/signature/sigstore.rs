@@ -2,22 +2,24 @@
 //! `sigstoreSigned`: which keys a policy trusts for which names, and whether a signature is by one of them.
 
 use anyhow::{Context, Result, bail, ensure};
-use contract::base64;
 use contract::files::Files;
 use contract::names::{Digest, ImageReference};
 use image::oci::AttachedSignature;
 use serde_json::Value;
 
-use crate::Met;
 use crate::fulcio::{self, Fulcio};
 use crate::identity::Identity;
 use crate::json::Fields;
-use crate::keys::{Key, MAX_SIGNATURE};
+use crate::keys::Key;
 use crate::material::Material;
 use crate::payload::{MAX_PAYLOAD, Payload};
+use crate::pem;
 use crate::pki::{self, Pki};
 use crate::rekor;
+use crate::{MAX_REASON, Met, shorten};
 
+/// Longest signature, in characters: one by the longest RSA key that libcrypto takes, of 16,384 bits, has 2,732.
+const MAX_TEXT: usize = 4096;
 /// How the keys of a kind may be given: a path, paths, base64, a list of base64.
 const KEY: [&str; 4] = ["keyPath", "keyPaths", "keyData", "keyDatas"];
 const REKOR: [&str; 4] = ["rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas"];
@@ -94,7 +96,7 @@ impl Sigstore {
             _ => bail!("sigstoreSigned has not exactly one of {}, fulcio and pki", KEY.join(", ")),
         };
         let logged = logged.map(|logged| format!(" and {logged}")).unwrap_or_default();
-        let name = format!("sigstoreSigned by {source}{logged}");
+        let name = shorten(&format!("sigstoreSigned by {source}{logged}"), MAX_REASON);
         Ok(Self { name, identity, trust: trust.map_err(|error| format!("{error:#}")) })
     }
 
@@ -145,10 +147,10 @@ fn signer<'k>(keys: &'k [Key], payload: &[u8], signature: &[u8]) -> Result<&'k K
     })
 }
 
-/// Decodes the annotation that has the signature in it.
+/// Decodes the annotation that has the signature in it. Signers that use the program `base64` make lines of it.
 fn decode(text: &str) -> Result<Vec<u8>> {
-    ensure!(text.len() <= MAX_SIGNATURE / 3 * 4 + 4, "signature has {} characters", text.len());
-    base64::decode(text).context("decoding signature")
+    ensure!(text.len() <= MAX_TEXT, "signature has {} characters, more than {MAX_TEXT}", text.len());
+    pem::decode_lines(text).context("decoding signature")
 }
 
 /// Returns how a policy gives its keys.
@@ -173,6 +175,7 @@ fn parse_log_keys(keys: Vec<Material>) -> Result<Vec<Key>> {
 
 #[cfg(test)]
 mod tests {
+    use contract::base64;
     use contract::files::RootFiles;
 
     use super::*;
@@ -247,8 +250,8 @@ mod tests {
             ),
             (
                 r#""pki": PKI, "rekorPublicKeyPath": "/k""#,
-                "sigstoreSigned has pki, and with it one of rekorPublicKeyPath, rekorPublicKeyPaths, rekorPublicKeyData, \
-                 rekorPublicKeyDatas",
+                "sigstoreSigned has pki, and with it one of rekorPublicKeyPath, rekorPublicKeyPaths, \
+                 rekorPublicKeyData, rekorPublicKeyDatas",
             ),
             (r#""fulcio": null"#, "fulcio is not an object"),
             (r#""fulcio": {"oidcIssuer": "i"}"#, "fulcio has no subjectEmail"),
@@ -263,7 +266,7 @@ mod tests {
             (r#""pki": {"caRootsPath": "/k", "subjectEmail": ""}"#, "pki has neither subjectEmail nor subjectHostname"),
             (r#""pki": {"subjectEmail": "e"}"#, "pki has neither caRootsPath nor caRootsData"),
             (
-                r#""pki": {"subjectEmail": "e", "caRootsPath": "/k", "caIntermediatesPath": "/k", "caIntermediatesData": ""}"#,
+                r#""pki": {"subjectEmail": "e", "caRootsPath": "/k", "caIntermediatesPath": "", "caIntermediatesData": ""}"#,
                 "pki has more than one of caIntermediatesPath, caIntermediatesData",
             ),
             (r#""pki": {"caRootsPath": "/k", "subjectEmail": "e", "x": 1}"#, "pki has the unknown key \"x\""),
@@ -279,7 +282,8 @@ mod tests {
             (r#""keyPath": "/k", "signedIdentity": null"#, "signedIdentity has no type"),
             (
                 r#""keyPath": "/k", "rekorPublicKeyPath": "/k", "rekorPublicKeyData": "DATA""#,
-                "sigstoreSigned has more than one of rekorPublicKeyPath, rekorPublicKeyPaths, rekorPublicKeyData, rekorPublicKeyDatas",
+                "sigstoreSigned has more than one of rekorPublicKeyPath, rekorPublicKeyPaths, rekorPublicKeyData, \
+                 rekorPublicKeyDatas",
             ),
         ] {
             assert_eq!(format!("{:#}", parse(fields).unwrap_err()), expected, "{fields}");

@@ -114,7 +114,7 @@ pub fn verdict(requirements: &str, signatures: &[AttachedSignature]) -> Result<V
 /// Returns why signatures do not meet requirements, without what every reason begins with.
 pub fn refusal(requirements: &str, signatures: &[AttachedSignature]) -> String {
     let error = verdict(requirements, signatures).unwrap_err();
-    let prefix = format!("{} has no signature that is ", pullspec());
+    let prefix = format!("{} has no signature that meets ", pullspec());
     error.strip_prefix(&prefix).unwrap_or(&error).to_owned()
 }
 

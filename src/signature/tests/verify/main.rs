@@ -7,3 +7,4 @@ mod keys;
 mod kit;
 mod logins;
 mod logs;
+mod skopeo;
