@@ -3,6 +3,8 @@
 //!
 //! Tested by `src/slipstream/tests/http/web.rs`.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow};
 use contract::names::Url;
 
@@ -29,13 +31,13 @@ struct Server {
 }
 
 impl Server {
-    fn get(&self, name: &str, from: u64) -> Result<Response, Failure> {
-        self.client.send(Request { from, ..Request::get(self.url.join(name)?, self.tls.clone()) })
+    fn get(&self, name: &str, from: u64, first_byte: Option<Duration>) -> Result<Response, Failure> {
+        self.client.send(Request { from, first_byte, ..Request::get(self.url.join(name)?, self.tls.clone()) })
     }
 
     /// A digest that is not there says little; that there is no layout at all says more.
     fn is_layout(&self) -> Result<()> {
-        let marker = self.get(MARKER, 0).and_then(|response| response.read_all(4096));
+        let marker = self.get(MARKER, 0, None).and_then(|response| response.read_all(4096));
         let marker = marker.map_err(|failure| anyhow!("{failure}"));
         check_marker(&marker.with_context(|| format!("there is no {MARKER}: this is no OCI layout"))?[..])
     }
@@ -46,8 +48,8 @@ impl Places for Server {
         vec![self.url.to_string()]
     }
 
-    fn open(&self, _: usize, want: &Want, from: u64) -> Result<Response, Failure> {
-        let failure = match self.get(&format!("blobs/sha256/{}", want.digest.hex()), from) {
+    fn open(&self, _: usize, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure> {
+        let failure = match self.get(&format!("blobs/sha256/{}", want.digest.hex()), from, Some(first_byte)) {
             Err(failure) if failure.kind == Kind::Missing => failure,
             result => return result,
         };

@@ -4,7 +4,8 @@
 //! Redirects are followed here, not by libcurl: credentials and client certificates go to the scheme, host and port
 //! that they were meant for and to no other, and nothing goes from https to http.
 
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use contract::names::{Scheme, Url};
@@ -12,7 +13,7 @@ use curl::easy::{Easy2, HttpVersion, List};
 
 use crate::http::curl_error::clean;
 use crate::http::proxy::without_password;
-use crate::http::transfer::{Answer, Pool, Response, Sink, explain, start};
+use crate::http::transfer::{Answer, Patience, Pool, Response, Sink, explain, start};
 use crate::http::{Failure, Kind, Limits, Proxy, Secret, Tls};
 
 /// Most redirects. Registries need one, or two with a mirror in front.
@@ -26,6 +27,8 @@ pub struct Client {
     proxy: Proxy,
     deadline: Instant,
     pool: Pool,
+    /// Whether a long wait for an answer was logged.
+    logged: AtomicBool,
 }
 
 /// What is asked for.
@@ -43,29 +46,21 @@ pub struct Request {
     pub tls: Tls,
     /// A form to post; otherwise it is a GET.
     pub form: Option<Secret>,
+    /// How long to wait for the first byte of the answer, if not as the limits say.
+    pub first_byte: Option<Duration>,
 }
 
 impl Request {
     /// A plain GET.
     pub fn get(url: Url, tls: Tls) -> Self {
-        Self { url, accept: None, authorization: None, from: 0, tls, form: None }
+        Self { url, accept: None, authorization: None, from: 0, tls, form: None, first_byte: None }
     }
 }
 
 impl Client {
     /// A client whose requests all end by `deadline`.
     pub fn new(limits: Limits, proxy: Proxy, deadline: Instant) -> Self {
-        Self { limits, proxy, deadline, pool: Pool::default() }
-    }
-
-    /// How patient it is.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// When its requests end.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
+        Self { limits, proxy, deadline, pool: Pool::default(), logged: AtomicBool::new(false) }
     }
 
     /// Send a request, and others to where it is redirected. Only 200 and 206 are a success.
@@ -74,7 +69,9 @@ impl Client {
             let url = request.url.clone();
             let context = |failure: Failure| failure.context(&url.to_string());
             let easy = self.set_up(&request).with_context(|| format!("setting up a request to {url}"))?;
-            match start(&self.pool, url.origin(), easy, self.deadline).map_err(context)? {
+            let first_byte = request.first_byte.unwrap_or(self.limits.first_byte);
+            let patience = Patience { limits: &self.limits, first_byte, deadline: self.deadline, logged: &self.logged };
+            match start(&self.pool, url.origin(), easy, patience).map_err(context)? {
                 Answer::Success(response) => return Ok(response),
                 Answer::Other(head, _, location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
                     request = redirect(request, location.as_deref()).map_err(context)?;
@@ -103,10 +100,8 @@ impl Client {
         let mut easy = self.pool.take(&url.origin());
         let left = self.deadline.saturating_duration_since(Instant::now());
         // 0 would be: no limit.
-        easy.timeout(left.max(std::time::Duration::from_millis(1)))?;
+        easy.timeout(left.max(Duration::from_millis(1)))?;
         easy.connect_timeout(self.limits.connect)?;
-        easy.low_speed_limit(self.limits.low_speed)?;
-        easy.low_speed_time(self.limits.low_speed_time)?;
         // `Url` is http or https, and nothing else is reached: redirects are ours.
         easy.url(&url.full())?;
         easy.follow_location(false)?;

@@ -11,6 +11,8 @@ pub enum Kind {
     NoConnection,
     /// A stream that broke, a server that is not well: worth a retry.
     Broken,
+    /// A server that takes too long to answer: worth a retry, elsewhere first.
+    Silent,
     /// The server has too much to do, and may have said when to come back: worth a retry.
     Busy(Option<Duration>),
     /// 401, with the values of WWW-Authenticate.

@@ -15,6 +15,7 @@ mod failure;
 mod fetch;
 mod head;
 mod limits;
+mod pace;
 mod places;
 mod proxy;
 mod secret;

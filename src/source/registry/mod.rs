@@ -11,6 +11,7 @@ mod auth;
 pub mod challenge;
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use contract::names::{Scheme, Url};
@@ -94,12 +95,20 @@ impl Place {
     }
 
     /// Send a request with what we are known by, and authenticate if that is wanted.
-    fn send(&self, client: &Client, scheme: Scheme, want: &Want, from: u64) -> Result<Response, Failure> {
+    fn send(
+        &self,
+        client: &Client,
+        scheme: Scheme,
+        want: &Want,
+        from: u64,
+        first_byte: Duration,
+    ) -> Result<Response, Failure> {
         let kind = if want.manifest { "manifests" } else { "blobs" };
         let url = self.url(scheme, &format!("{kind}/{}", want.digest))?;
         let mut request = Request::get(url, self.tls.clone());
         request.accept = want.manifest.then_some(MANIFESTS);
         request.from = from;
+        request.first_byte = Some(first_byte);
         request.authorization = self.with_state(|state| {
             state
                 .authorization
@@ -148,18 +157,18 @@ impl Places for Mirrors {
         self.places.iter().map(|place| place.name.clone()).collect()
     }
 
-    fn open(&self, place: usize, want: &Want, from: u64) -> Result<Response, Failure> {
+    fn open(&self, place: usize, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure> {
         let place = self.places.get(place).ok_or_else(|| Failure::last("there is no such endpoint"))?;
         if !place.with_state(|state| state.plain) {
-            let failure = match place.send(&self.client, Scheme::Https, want, from) {
+            let failure = match place.send(&self.client, Scheme::Https, want, from, first_byte) {
                 Err(failure) if place.insecure && failure.kind == Kind::NoConnection => failure,
                 result => return result,
             };
-            let result = place.send(&self.client, Scheme::Http, want, from);
+            let result = place.send(&self.client, Scheme::Http, want, from, first_byte);
             let answered = !matches!(&result, Err(Failure { kind: Kind::NoConnection, .. }));
             place.with_state(|state| state.plain |= answered);
             return result.map_err(|second| second.context(&failure.to_string()));
         }
-        place.send(&self.client, Scheme::Http, want, from)
+        place.send(&self.client, Scheme::Http, want, from, first_byte)
     }
 }

@@ -7,6 +7,8 @@
 mod cases;
 mod crowd;
 mod image;
+mod logins;
+mod slow;
 mod web;
 
 use std::process::ExitCode;
@@ -66,7 +68,7 @@ fn check(image: &Image, case: &Case) -> Result<()> {
         // user:hush
         files.push((AUTH, format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpodXNo"}}}}}}"#, servers[0].host())));
     }
-    let (result, log) = image.pull(&SourceSpec::Registry, &files, case.time);
+    let (result, log) = image.pull(&SourceSpec::Registry, &files, case.time, case.limits);
     let asked: Vec<_> = servers.iter().map(Server::asked).collect();
     match (&result, case.error) {
         (Ok(commit), None) => ensure!(*commit == image.commit, "commit {commit}, not {}", image.commit),
