@@ -73,10 +73,10 @@ impl Client {
             let patience = Patience { limits: &self.limits, first_byte, deadline: self.deadline, logged: &self.logged };
             match start(&self.pool, url.origin(), easy, patience).map_err(context)? {
                 Answer::Success(response) => return Ok(response),
-                Answer::Other(head, _, location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
-                    request = redirect(request, location.as_deref()).map_err(context)?;
+                Answer::Other(head, _) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
+                    request = redirect(request, head.location.as_deref()).map_err(context)?;
                 }
-                Answer::Other(head, body, _) => {
+                Answer::Other(head, body) => {
                     let why = explain(&body).map(|text| format!(": {text}")).unwrap_or_default();
                     let kind = match head.status {
                         401 => Kind::Denied(head.challenges),
@@ -116,6 +116,8 @@ impl Client {
         easy.noproxy("")?;
         request.tls.apply(&mut easy)?;
         let mut headers = List::new();
+        // A server that is not told may choose any.
+        headers.append("Accept-Encoding: identity")?;
         if let Some(accept) = request.accept {
             headers.append(&format!("Accept: {accept}"))?;
         }
@@ -129,6 +131,8 @@ impl Client {
         if let Some(form) = &request.form {
             easy.post(true)?;
             easy.post_fields_copy(form.reveal().as_bytes())?;
+            // Otherwise libcurl asks first whether it may send a large form, and waits a second for a server that does not say.
+            headers.append("Expect:")?;
         }
         easy.http_headers(headers)?;
         Ok(easy)
@@ -136,9 +140,10 @@ impl Client {
 }
 
 /// The request to where this one is redirected.
-fn redirect(request: Request, location: Option<&str>) -> Result<Request, Failure> {
+fn redirect(request: Request, location: Option<&[u8]>) -> Result<Request, Failure> {
     let location = location.ok_or_else(|| Failure::last("a redirect that leads nowhere"))?;
-    let url = Url::parse(location).with_context(|| format!("a redirect to a bad place, {:?}", shown(location)))?;
+    let bad = || format!("a redirect to a bad place, {:?}", shown(&String::from_utf8_lossy(location)));
+    let url = request.url.redirect(location).with_context(bad)?;
     if request.form.is_some() {
         return Err(Failure::last(format!("a redirect to {url} would take the credentials along")));
     }
@@ -178,7 +183,7 @@ mod tests {
             ("password", Some("https://u:hush@b.example/"), Err("a redirect to a bad place, \"b.example/\"")),
             ("nowhere", None, Err("a redirect that leads nowhere")),
         ] {
-            match (redirect(request.clone(), location), kept) {
+            match (redirect(request.clone(), location.map(str::as_bytes)), kept) {
                 (Ok(next), Ok(kept)) => {
                     assert_eq!(next.authorization.is_some(), kept, "{label}");
                     assert_eq!(format!("{:?}", next.tls).contains("Some"), kept, "{label}");

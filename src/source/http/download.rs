@@ -117,7 +117,8 @@ impl Download {
         if let (Some(total), Some(size)) = (total, self.want.size)
             && total != size
         {
-            return Err(Failure::last(format!("it has {total} bytes instead of {size}")));
+            let coding = head.coding.as_ref().map(|coding| format!(", in the content coding {coding:?}"));
+            return Err(Failure::last(format!("it has {total} bytes instead of {size}{}", coding.unwrap_or_default())));
         }
         self.skip = if head.status == 206 { 0 } else { self.at };
         Ok(response)

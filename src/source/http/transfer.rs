@@ -33,8 +33,8 @@ const MAX_IDLE: usize = 4;
 /// What passes through the queue.
 #[derive(Debug)]
 enum Event {
-    /// The head; for one that is no success also the body, and where a redirect leads.
-    Head(Head, Vec<u8>, Option<String>),
+    /// The head; for one that is not a success also the body.
+    Head(Head, Vec<u8>),
     Data(Vec<u8>),
     End(Result<(), Failure>),
 }
@@ -75,7 +75,7 @@ impl Sink {
 
     fn start(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.started, true);
-        !first || self.send(Event::Head(self.parser.head.clone(), Vec::new(), None))
+        !first || self.send(Event::Head(self.parser.head.clone(), Vec::new()))
     }
 
     fn flush(&mut self) -> bool {
@@ -168,8 +168,8 @@ impl Drop for Cancel {
 pub(super) enum Answer {
     /// 200 or 206.
     Success(Response),
-    /// Anything else: head, start of the body, where a redirect leads.
-    Other(Head, Vec<u8>, Option<String>),
+    /// Anything else: head, and start of the body.
+    Other(Head, Vec<u8>),
 }
 
 /// How long a transfer may take.
@@ -193,9 +193,7 @@ pub(super) fn start(pool: &Pool, origin: String, easy: Easy2<Sink>, patience: Pa
     }
     let (events, cancel) = spawn(pool, origin.clone(), easy, patience).context("starting a thread for a transfer")?;
     match first_event(&events, &origin, patience)? {
-        Event::Head(head, body, location) if !matches!(head.status, 200 | 206) => {
-            Ok(Answer::Other(head, body, location))
-        }
+        Event::Head(head, body) if !matches!(head.status, 200 | 206) => Ok(Answer::Other(head, body)),
         Event::Head(head, ..) => {
             let block = Vec::new();
             Ok(Answer::Success(Response { head, events, block, at: 0, ended: false, deadline, _cancel: cancel }))
@@ -256,14 +254,13 @@ fn wait(events: &Receiver<Event>, deadline: Instant) -> Result<Event, Failure> {
 fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) {
     let result = easy.perform();
     let connect = easy.http_connectcode().unwrap_or_default();
-    let location = easy.redirect_url().ok().flatten().map(str::to_owned);
     let sink = easy.get_mut();
     let answered = sink.parser.head.status >= 300;
     if sink.flooded {
         sink.send(Event::End(Err(Failure::last("the head of the answer has too many lines or bytes"))));
     } else if answered && (result.is_ok() || !sink.block.is_empty()) {
         let body = std::mem::take(&mut sink.block);
-        sink.send(Event::Head(sink.parser.head.clone(), body, location));
+        sink.send(Event::Head(sink.parser.head.clone(), body));
     } else {
         let end = match result {
             Ok(()) if !sink.succeeded() => {

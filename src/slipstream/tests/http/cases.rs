@@ -214,6 +214,33 @@ fn answers() -> Vec<Case> {
             Reply::new("302 Found", "").header("Location: file:///etc/shadow")
         })
         .fails("URL has the scheme \"file\""),
+        case("follows_a_redirect_that_a_browser_would_escape", |ask, _| match ask.path.contains('?') {
+            true => Reply::good(ask),
+            false => Reply::new("307 Temporary Redirect", "")
+                .header(&format!("Location: /a b{}?name=\"node image\"&é", ask.path)),
+        })
+        .check(|asked, _| {
+            let there: Vec<_> = asked[0].iter().filter(|ask| ask.path.contains('?')).collect();
+            ensure!(there.len() == 6, "{} requests", there.len());
+            let escaped = |ask: &&Ask| {
+                ask.path.starts_with("/a%20b/v2/") && ask.path.ends_with("?name=%22node%20image%22&%C3%A9")
+            };
+            ensure!(there.iter().all(escaped), "{there:?}");
+            Ok(())
+        }),
+        case("rules_out_content_codings", |ask, _| match ask.header("accept-encoding") {
+            Some("identity") => Reply::good(ask),
+            _ => Reply::new("200 OK", "zipped").header("Content-Encoding: gzip"),
+        }),
+        // Apache's mod_mime_magic does that.
+        case("takes_a_layer_that_is_labelled_with_its_own_compression", |ask, _| {
+            Reply::good(ask).header("Content-Encoding: x-gzip")
+        }),
+        case("says_which_coding_bytes_have_that_do_not_fit", |ask, layers| match is_layer(ask, layers, 1) {
+            true => Reply::new("200 OK", "zipped").header("Content-Encoding: gzip"),
+            false => Reply::good(ask),
+        })
+        .fails(", in the content coding \"gzip\""),
         case("fails_for_a_flood_of_headers", |ask, _| {
             let mut reply = Reply::good(ask);
             reply.headers.extend((0..5000).map(|n| format!("X-{n}: y")));
