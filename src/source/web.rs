@@ -8,9 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use contract::names::Url;
 
-use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Tls, Want};
+use crate::http::{Client, Downgrade, Failure, Fetcher, Kind, Places, Request, Response, Tls, Want};
 use crate::layout::{MARKER, check_marker};
 use crate::surroundings::{Surroundings, tls_for};
+
+/// What to say about a redirect from https to http.
+const DOWNGRADE: &str = "a source with https is read with https only; give it with http to allow that";
 
 /// The source that a layout at a URL is. Nothing is sent yet.
 pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Fetcher> {
@@ -32,7 +35,9 @@ struct Server {
 
 impl Server {
     fn get(&self, name: &str, from: u64, first_byte: Option<Duration>) -> Result<Response, Failure> {
-        self.client.send(Request { from, first_byte, ..Request::get(self.url.join(name)?, self.tls.clone()) })
+        let downgrade = Downgrade::Refuse(DOWNGRADE);
+        let request = Request::get(self.url.join(name)?, self.tls.clone());
+        self.client.send(Request { from, first_byte, downgrade, ..request })
     }
 
     /// A digest that is not there says little; that there is no layout at all says more.

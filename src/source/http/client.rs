@@ -2,7 +2,7 @@
 //! One request, its options, its redirects.
 //!
 //! Redirects are followed here, not by libcurl: credentials and client certificates go to the scheme, host and port
-//! that they were meant for and to no other, and nothing goes from https to http.
+//! that they were meant for and to no other. From https to http goes only a request that allows it.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -48,12 +48,24 @@ pub struct Request {
     pub form: Option<Secret>,
     /// How long to wait for the first byte of the answer, if not as the limits say.
     pub first_byte: Option<Duration>,
+    /// What to do about a redirect from https to http.
+    pub downgrade: Downgrade,
+}
+
+/// What to do about a redirect from https to http.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downgrade {
+    /// Follow it: the bytes are verified anyway. Credentials stay behind, as with any other origin.
+    Follow,
+    /// Refuse it, and say this.
+    Refuse(&'static str),
 }
 
 impl Request {
     /// A plain GET.
     pub fn get(url: Url, tls: Tls) -> Self {
-        Self { url, accept: None, authorization: None, from: 0, tls, form: None, first_byte: None }
+        let downgrade = Downgrade::Refuse("it is not followed");
+        Self { url, accept: None, authorization: None, from: 0, tls, form: None, first_byte: None, downgrade }
     }
 }
 
@@ -80,11 +92,12 @@ impl Client {
                     let why = explain(&body).map(|text| format!(": {text}")).unwrap_or_default();
                     let kind = match head.status {
                         401 => Kind::Denied(head.challenges),
+                        403 => Kind::Forbidden,
                         404 => Kind::Missing,
                         416 => Kind::BadRange,
                         429 => Kind::Busy(head.retry_after),
                         500..=599 if head.retry_after.is_some() => Kind::Busy(head.retry_after),
-                        408 | 500..=599 => Kind::Broken,
+                        408 | 500..=599 => Kind::Unwell,
                         _ => Kind::Final,
                     };
                     return Err(context(Failure::new(kind, format!("HTTP status {}{why}", head.status))));
@@ -147,8 +160,10 @@ fn redirect(request: Request, location: Option<&[u8]>) -> Result<Request, Failur
     if request.form.is_some() {
         return Err(Failure::last(format!("a redirect to {url} would take the credentials along")));
     }
-    if request.url.scheme() == Scheme::Https && url.scheme() == Scheme::Http {
-        return Err(Failure::last(format!("a redirect from https to {url}")));
+    if let (Scheme::Https, Scheme::Http, Downgrade::Refuse(why)) =
+        (request.url.scheme(), url.scheme(), request.downgrade)
+    {
+        return Err(Failure::last(format!("a redirect from https to {url}: {why}")));
     }
     Ok(if request.url.is_same_origin(&url) {
         Request { url, ..request }
@@ -174,11 +189,19 @@ mod tests {
         let tls = Tls::new(&[], client).unwrap();
         let url = Url::parse("https://a.example/v2/blob").unwrap();
         let request = Request { authorization: Some(Secret::new("Bearer x")), from: 5, ..Request::get(url, tls) };
+        let insecure = Request { downgrade: Downgrade::Follow, ..request.clone() };
+        let next = redirect(insecure, Some(b"http://a.example/blob")).unwrap();
+        assert!(next.authorization.is_none() && !format!("{:?}", next.tls).contains("Some"), "downgrade: {next:?}");
+        assert_eq!(next.downgrade, Downgrade::Follow);
         for (label, location, kept) in [
             ("same origin", Some("https://A.example:443/other"), Ok(true)),
             ("other host", Some("https://b.example/blob"), Ok(false)),
             ("other port", Some("https://a.example:8443/blob"), Ok(false)),
-            ("downgrade", Some("http://a.example/blob"), Err("a redirect from https to http://a.example/blob")),
+            (
+                "downgrade",
+                Some("http://a.example/blob"),
+                Err("a redirect from https to http://a.example/blob: it is not"),
+            ),
             ("file", Some("file:///etc/shadow"), Err("a redirect to a bad place, \"file:///etc/shadow\"")),
             ("password", Some("https://u:hush@b.example/"), Err("a redirect to a bad place, \"b.example/\"")),
             ("nowhere", None, Err("a redirect that leads nowhere")),

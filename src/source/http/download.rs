@@ -138,14 +138,14 @@ impl Download {
         candidate.error = Some(failure.after(candidate.error.as_deref()));
         candidate.tries += 1;
         let (enough, trouble) = match failure.kind {
-            Kind::NoConnection | Kind::Broken => (TRIES_AT_A_PLACE, Trouble::Broken),
+            Kind::NoConnection | Kind::Broken | Kind::Unwell => (TRIES_AT_A_PLACE, Trouble::Broken),
             Kind::Silent => (1, Trouble::Broken),
             Kind::Busy(after) => (TRIES_AT_A_PLACE, Trouble::Busy(after)),
             Kind::BadRange if !candidate.whole => {
                 candidate.whole = true;
                 return Ok(());
             }
-            Kind::BadRange | Kind::Denied(_) | Kind::Missing | Kind::Final | Kind::Late => {
+            Kind::BadRange | Kind::Denied(_) | Kind::Forbidden | Kind::Missing | Kind::Final | Kind::Late => {
                 candidate.out = true;
                 return self.leave(place, failure, u32::MAX).then_some(()).ok_or_else(|| self.give_up(""));
             }

@@ -283,6 +283,11 @@ fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) {
 }
 
 impl Response {
+    /// Returns the values of WWW-Authenticate.
+    pub fn challenges(&self) -> &[String] {
+        &self.head.challenges
+    }
+
     /// Read some of the body; 0 bytes at its end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         while self.at == self.block.len() {
