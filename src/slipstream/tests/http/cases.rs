@@ -11,7 +11,7 @@ use source::http::Limits;
 use testkit::server::{Ask, Reply};
 
 use crate::image::QUICK;
-use crate::{logins, slow};
+use crate::{door, logins, slow};
 
 /// How a server answers a request, given the hex digits of the layers' digests.
 pub type Behaves = dyn Fn(&Ask, &[String]) -> Reply + Send + Sync;
@@ -22,7 +22,10 @@ pub type Log = [(String, Option<String>)];
 pub struct Case {
     pub name: &'static str,
     pub servers: Vec<Arc<Behaves>>,
-    pub credentials: bool,
+    /// The entry for the first server in auth.json.
+    pub credentials: Option<String>,
+    /// TLS gets no answer from the servers.
+    pub silent_tls: bool,
     pub time: Duration,
     pub limits: Limits,
     /// Part of the error; `None`: it has to work.
@@ -34,7 +37,7 @@ pub struct Case {
 pub fn case(name: &'static str, behaves: impl Fn(&Ask, &[String]) -> Reply + Send + Sync + 'static) -> Case {
     let time = Duration::from_secs(30);
     let (servers, limits): (Vec<Arc<Behaves>>, _) = (vec![Arc::new(behaves)], QUICK);
-    Case { name, servers, credentials: false, time, limits, error: None, check: |_, _| Ok(()) }
+    Case { name, servers, credentials: None, silent_tls: false, time, limits, error: None, check: |_, _| Ok(()) }
 }
 
 impl Case {
@@ -53,7 +56,15 @@ impl Case {
     }
 
     pub fn with_password(self) -> Self {
-        Self { credentials: true, ..self }
+        // user:hush
+        Self { credentials: Some(r#"{"auth": "dXNlcjpodXNo"}"#.to_owned()), ..self }
+    }
+
+    /// Has a refresh token of this length instead of a password.
+    pub fn with_identity_token(self, length: usize) -> Self {
+        let token = "hush".repeat(length / 4);
+        // user:
+        Self { credentials: Some(format!(r#"{{"auth": "dXNlcjo=", "identitytoken": "{token}"}}"#)), ..self }
     }
 
     /// Gives a server a hundredth of the time that it really has for the first byte.
@@ -88,8 +99,9 @@ fn cut_first(ask: &Ask, then: fn(&Ask) -> Reply) -> Reply {
 }
 
 /// Returns all cases by module.
-pub fn all() -> [(&'static str, Vec<Case>); 5] {
+pub fn all() -> [(&'static str, Vec<Case>); 6] {
     [
+        ("door", door::cases()),
         ("streams", streams()),
         ("slow", slow::cases()),
         ("answers", answers()),
@@ -105,7 +117,7 @@ fn streams() -> Vec<Case> {
             let accept = manifest.header("accept").unwrap_or_default();
             ensure!(accept.contains("oci.image.index.v1") && accept.contains("docker.distribution.manifest.v2"));
             ensure!(log.len() == 1 && log[0].1.is_none());
-            ensure!(asked[0].len() == 6, "{} requests", asked[0].len());
+            ensure!(asked[0].len() == 7 && asked[0][0].path == "/v2/", "{} requests", asked[0].len());
             Ok(())
         }),
         case("resumes_after_a_reset", |ask, _| cut_first(ask, Reply::good)).check(|asked, _| {
@@ -214,10 +226,12 @@ fn answers() -> Vec<Case> {
             Reply::new("302 Found", "").header("Location: file:///etc/shadow")
         })
         .fails("URL has the scheme \"file\""),
-        case("follows_a_redirect_that_a_browser_would_escape", |ask, _| match ask.path.contains('?') {
-            true => Reply::good(ask),
-            false => Reply::new("307 Temporary Redirect", "")
-                .header(&format!("Location: /a b{}?name=\"node image\"&é", ask.path)),
+        case("follows_a_redirect_that_a_browser_would_escape", |ask, _| {
+            match ask.path.contains('?') || ask.path == "/v2/" {
+                true => Reply::good(ask),
+                false => Reply::new("307 Temporary Redirect", "")
+                    .header(&format!("Location: /a b{}?name=\"node image\"&é", ask.path)),
+            }
         })
         .check(|asked, _| {
             let there: Vec<_> = asked[0].iter().filter(|ask| ask.path.contains('?')).collect();

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use testkit::server::{Ask, Reply};
 
 use crate::cases::{Case, case};
+use crate::door::BASIC;
 
 fn token_challenge(ask: &Ask) -> Reply {
     let host = ask.header("host").unwrap_or_default();
@@ -17,8 +18,6 @@ fn token_challenge(ask: &Ask) -> Reply {
 }
 
 pub fn cases() -> Vec<Case> {
-    // base64 of user:hush
-    const BASIC: &str = "Basic dXNlcjpodXNo";
     let used = AtomicUsize::new(0);
     vec![
         case("fails_if_its_token_is_refused", |ask, _| match ask.path.starts_with("/token") {
@@ -29,7 +28,7 @@ pub fn cases() -> Vec<Case> {
         case("gets_another_token_when_one_ends", move |ask, _| {
             if ask.path.starts_with("/token") {
                 let good = ask.header("authorization") == Some(BASIC)
-                    && ask.path == "/token?service=test&scope=repository%3Aos%2Fnode%3Apull";
+                    && ask.path == "/token?account=user&service=test&scope=repository%3Aos%2Fnode%3Apull";
                 let token = format!(r#"{{"token": "t{}"}}"#, ask.count);
                 return if good { Reply::new("200 OK", token) } else { Reply::new("401 Unauthorized", "") };
             }

@@ -6,6 +6,7 @@
 
 mod cases;
 mod crowd;
+mod door;
 mod image;
 mod logins;
 mod slow;
@@ -64,9 +65,11 @@ fn check(image: &Image, case: &Case) -> Result<()> {
     let servers = case.servers.iter().map(start).collect::<Result<Vec<_>>>()?;
     let endpoints: Vec<_> = servers.iter().map(|server| format!("{}/os/node", server.host())).collect();
     let mut files = vec![(REGISTRIES, registries(&endpoints))];
-    if case.credentials {
-        // user:hush
-        files.push((AUTH, format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpodXNo"}}}}}}"#, servers[0].host())));
+    if let Some(entry) = &case.credentials {
+        files.push((AUTH, format!(r#"{{"auths": {{"{}": {entry}}}}}"#, servers[0].host())));
+    }
+    if case.silent_tls {
+        servers.iter().for_each(Server::ignore_tls);
     }
     let (result, log) = image.pull(&SourceSpec::Registry, &files, case.time, case.limits);
     let asked: Vec<_> = servers.iter().map(Server::asked).collect();
