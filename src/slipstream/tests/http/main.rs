@@ -9,6 +9,7 @@ mod crowd;
 mod door;
 mod image;
 mod logins;
+mod program;
 mod slow;
 mod web;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         tests.extend(module(name, cases.into_iter().map(test)));
     }
     tests.extend(module("web", web::cases(&image)));
+    tests.extend(module("program", program::cases(&image)));
     tests.push(crowd::case(&image));
     drop(image);
     // They measure time, and the limits are short.
