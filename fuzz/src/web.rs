@@ -6,6 +6,11 @@ use source::registry::challenge;
 
 /// A value of WWW-Authenticate, or of Location.
 pub fn web(data: &[u8]) {
+    let from = Url::parse("https://registry.example:5000/v2/blob").expect("a plain URL");
+    if let Ok(url) = from.redirect(data) {
+        // It means to everybody what it means to us.
+        assert!(url.full().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'), "{url:?}");
+    }
     let Ok(text) = std::str::from_utf8(data) else { return };
     for found in challenge::parse(text) {
         assert!(!found.scheme.is_empty() && found.scheme == found.scheme.to_ascii_lowercase());

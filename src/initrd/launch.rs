@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result, anyhow};
 use contract::handoff::{Ending, Facts, Leftover, LeftoverKind, Outcome, Status, Until};
 use contract::place::{Place, boot_link, how_mounted, read_request};
-use contract::report::{Record, send_event};
+use contract::report::{Record, send_event, set_service_status, summary};
 use contract::request::ignition::Ignition;
 use contract::request::{OnFailure, Request, Settings};
 use contract::tries::{self, MAX_TRIES, TRIES_FILE};
@@ -195,6 +195,7 @@ impl Failure {
         let facts = Facts { request: self.settings.requested(), tries, ..Facts::default() };
         let status = Status::new(facts, Ending::Failed(format!("{error:#}")));
         send_event(&status);
+        set_service_status(&summary(&status));
         record.write_or_warn(&status);
     }
 

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use argh::FromArgs;
 use contract::RUN_DIR;
+use contract::log_lines::set_debug;
 use contract::names::{ImageReference, SourceSpec};
 use contract::place::Place;
 use contract::places::PhysicalRoot;
@@ -82,6 +83,9 @@ struct PullCommand {
     /// time for the whole of it, during which nobody can prune the repository (default: 1h)
     #[argh(option, default = "PULL_TIME", from_str_fn(time_span))]
     deadline: Duration,
+    /// log more
+    #[argh(switch)]
+    debug: bool,
 }
 
 /// Show what boot would do, and whether the MCO would reboot the node all the same. Nothing is written or downloaded.
@@ -124,7 +128,7 @@ impl Slipstream {
         give_back_large_blocks();
         log_selinux_messages();
         match self.command {
-            Command::Boot(command) => boot::boot(&command.options())?,
+            Command::Boot(command) => boot::boot(&command.options()?)?,
             Command::Pull(command) => command.run()?,
             Command::Check(command) => return command.run(),
             Command::Status(command) => command.run()?,
@@ -134,15 +138,22 @@ impl Slipstream {
 }
 
 impl BootCommand {
-    fn options(self) -> Place {
-        Place {
+    fn options(self) -> Result<Place> {
+        Ok(Place {
             sysroot: PhysicalRoot::new(self.sysroot),
             cmdline: self.cmdline,
             run_dir: self.run_dir,
-            root: self.root,
+            root: existing_root(self.root)?,
             ignition: self.ignition,
-        }
+        })
     }
+}
+
+/// Returns the path if it is that of a directory. Below one that does not exist there is no policy either: a typing mistake
+/// would be taken for a machine without one.
+fn existing_root(path: PathBuf) -> Result<PathBuf> {
+    ensure!(path.is_dir(), "--root {} is not a directory", path.display());
+    Ok(path)
 }
 
 /// `pull` is not on the way of a boot, but in that of others who want the repository.
@@ -154,12 +165,13 @@ fn time_span(text: &str) -> Result<Duration, String> {
 
 impl PullCommand {
     fn run(self) -> Result<()> {
+        set_debug(self.debug);
         let commit = pull(&PullOptions {
             source: SourceSpec::parse(&self.source)?,
             image: ImageReference::parse(&self.image)?,
             repo: self.repo,
             run_dir: self.run_dir,
-            root: self.root,
+            root: existing_root(self.root)?,
             deadline: self.deadline,
         })?;
         println!("{}", commit.hex());
@@ -173,7 +185,7 @@ impl CheckCommand {
             ignition: self.ignition,
             sysroot: PhysicalRoot::new(self.sysroot),
             cmdline: self.cmdline,
-            root: self.root,
+            root: self.root.map(existing_root).transpose()?,
         })?;
         print!("{}", if self.json { report.json()? } else { report.words() });
         Ok(report.verdict().exit_code())

@@ -3,13 +3,18 @@
 //!
 //! Tested by `src/slipstream/tests/http/web.rs`.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow};
 use contract::names::Url;
 
-use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Tls, Want};
+use crate::http::{Client, Downgrade, Failure, Fetcher, Kind, Places, Request, Response, Tls, Want};
 use crate::layout::{MARKER, check_marker};
 use crate::signatures::by_index;
 use crate::surroundings::{Surroundings, tls_for};
+
+/// What to say about a redirect from https to http.
+const DOWNGRADE: &str = "a source with https is read with https only; give it with http to allow that";
 
 /// The source that a layout at a URL is. Nothing is sent yet.
 pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Fetcher> {
@@ -30,13 +35,15 @@ struct Server {
 }
 
 impl Server {
-    fn get(&self, name: &str, from: u64) -> Result<Response, Failure> {
-        self.client.send(Request { from, ..Request::get(self.url.join(name)?, self.tls.clone()) })
+    fn get(&self, name: &str, from: u64, first_byte: Option<Duration>) -> Result<Response, Failure> {
+        let downgrade = Downgrade::Refuse(DOWNGRADE);
+        let request = Request::get(self.url.join(name)?, self.tls.clone());
+        self.client.send(Request { from, first_byte, downgrade, ..request })
     }
 
     /// A digest that is not there says little; that there is no layout at all says more.
     fn is_layout(&self) -> Result<()> {
-        let marker = self.get(MARKER, 0).and_then(|response| response.read_all(4096));
+        let marker = self.get(MARKER, 0, None).and_then(|response| response.read_all(4096));
         let marker = marker.map_err(|failure| anyhow!("{failure}"));
         check_marker(&marker.with_context(|| format!("there is no {MARKER}: this is no OCI layout"))?[..])
     }
@@ -47,12 +54,12 @@ impl Places for Server {
         vec![self.url.to_string()]
     }
 
-    fn open(&self, _: usize, want: &Want, from: u64) -> Result<Response, Failure> {
+    fn open(&self, _: usize, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure> {
         let digest = match want {
             Want::Blob(digest, _) | Want::Manifest(digest, _) => digest,
-            Want::Named(name) => return self.get(name, from),
+            Want::Named(name) => return self.get(name, from, Some(first_byte)),
         };
-        let failure = match self.get(&format!("blobs/sha256/{}", digest.hex()), from) {
+        let failure = match self.get(&format!("blobs/sha256/{}", digest.hex()), from, Some(first_byte)) {
             Err(failure) if failure.kind == Kind::Missing => failure,
             result => return result,
         };

@@ -74,8 +74,11 @@ impl Reply {
         Self { status, headers: Vec::new(), body, length, cut: None, pause: None, endless: false, old: false }
     }
 
-    /// Makes the right answer, ranges included.
+    /// Makes the right answer, that of a registry that wants no login at `/v2/`, ranges included.
     pub fn good(ask: &Ask) -> Self {
+        if ask.path == "/v2/" {
+            return Self::new("200 OK", "{}");
+        }
         let Some(content) = &ask.content else { return Self::new("404 Not Found", "no such thing") };
         match ask.from() {
             Some(from) if from < content.len() => {
@@ -146,6 +149,7 @@ pub struct Server {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Ask>>>,
     stop: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -156,8 +160,8 @@ impl Server {
     ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("listening")?;
         let address = listener.local_addr().context("listening")?;
-        let (asked, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let server = Self { address, asked: Arc::clone(&asked), stop: Arc::clone(&stop) };
+        let (asked, stop, silent) = (Arc::default(), Arc::new(AtomicBool::new(false)), Arc::default());
+        let server = Self { address, asked: Arc::clone(&asked), stop: Arc::clone(&stop), silent: Arc::clone(&silent) };
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -165,11 +169,17 @@ impl Server {
                     return;
                 }
                 let (asked, blobs, behaviour) = (Arc::clone(&asked), Arc::clone(&blobs), Arc::clone(&behaviour));
+                let silent = Arc::clone(&silent);
                 // A client that goes away is not a failure of the server.
-                thread::spawn(move || stream.and_then(|stream| serve(stream, &asked, &blobs, &*behaviour)));
+                thread::spawn(move || stream.and_then(|stream| serve(stream, &asked, &blobs, &*behaviour, &silent)));
             }
         });
         Ok(server)
+    }
+
+    /// From now on TLS gets no answer, instead of one that ends it at once.
+    pub fn ignore_tls(&self) {
+        self.silent.store(true, Ordering::Relaxed);
     }
 
     /// Returns all requests so far.
@@ -195,8 +205,13 @@ fn serve(
     asked: &Mutex<Vec<Ask>>,
     blobs: &HashMap<String, Vec<u8>>,
     behaviour: &Behaviour,
+    silent: &AtomicBool,
 ) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1, stream.try_clone()?);
+    // TLS does not start with a letter.
+    if !reader.fill_buf()?.first().is_some_and(u8::is_ascii_alphabetic) {
+        return if silent.load(Ordering::Relaxed) { io::copy(&mut reader, &mut io::sink()).map(drop) } else { Ok(()) };
+    }
     while let Some(mut ask) = read(&mut reader)? {
         let name = ask.path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
         ask.content = blobs.get(name.trim_start_matches("sha256:")).cloned();
@@ -223,8 +238,7 @@ fn serve(
 fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Ask>> {
     let mut ask = Ask::default();
     let mut line = String::new();
-    // TLS does not start with a letter.
-    if !reader.fill_buf()?.first().is_some_and(u8::is_ascii_alphabetic) {
+    if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
     reader.read_line(&mut line)?;

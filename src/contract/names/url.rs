@@ -79,6 +79,28 @@ impl Url {
         Ok(Self { scheme, host: host.to_owned(), port, rest: path.to_owned(), authority })
     }
 
+    /// Resolves the value of a Location header in an answer from here (RFC 3986, 5.2). What a browser would escape in it is
+    /// escaped.
+    pub fn redirect(&self, location: &[u8]) -> Result<Self> {
+        let text = escape(location);
+        let text = text.split('#').next().unwrap_or_default();
+        let first = text.find(['/', '?']).and_then(|end| text.get(..end)).unwrap_or(text);
+        if first.contains(':') {
+            return Self::parse(text);
+        }
+        if text.starts_with("//") {
+            return Self::parse(&format!("{}:{text}", self.scheme.name()));
+        }
+        let path = self.rest.split('?').next().unwrap_or_default();
+        let path = match text.chars().next() {
+            None => self.rest.clone(),
+            Some('/') => text.to_owned(),
+            Some('?') => format!("{path}{text}"),
+            Some(_) => merge(path, text),
+        };
+        Self::from_parts(self.scheme, &self.authority, &path)
+    }
+
     /// The scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -118,6 +140,37 @@ impl Url {
     pub fn origin(&self) -> String {
         format!("{}://{}:{}", self.scheme.name(), self.host, self.port)
     }
+}
+
+/// Escapes the bytes that a browser escapes in a path or a query (url.spec.whatwg.org), and those that have no place in a URL
+/// but are often in one. A backslash and control characters stay: programs do not agree on what they mean.
+fn escape(location: &[u8]) -> String {
+    location.trim_ascii().iter().fold(String::new(), |mut text, byte| {
+        match byte {
+            b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+            _ => text.push(char::from(*byte)),
+        }
+        text
+    })
+}
+
+/// Resolves a relative path in the directory of another.
+fn merge(base: &str, relative: &str) -> String {
+    let (relative, query) = relative.split_at_checked(relative.find('?').unwrap_or(relative.len())).unwrap_or_default();
+    let mut segments: Vec<_> = base.split('/').skip(1).collect();
+    segments.pop();
+    for segment in relative.split('/') {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            other => segments.push(other),
+        }
+    }
+    // The last one names a directory.
+    let slash = if matches!(relative.rsplit('/').next(), Some("." | "..")) && !segments.is_empty() { "/" } else { "" };
+    format!("/{}{slash}{query}", segments.join("/"))
 }
 
 /// Host without brackets, and port.
@@ -194,6 +247,51 @@ mod tests {
                 (got, _) => panic!("{label}: {got:?}"),
             }
         }
+    }
+
+    #[test]
+    fn redirects_are_escaped_as_a_browser_does_it() {
+        let from = Url::parse("https://a.example:5000/v2/blob?x").unwrap();
+        for (label, location, expected) in [
+            ("plain", "https://b.example/a%20b?c=d", Ok("https://b.example/a%20b?c=d")),
+            ("space", "https://b.example/a b?c=d e", Ok("https://b.example/a%20b?c=d%20e")),
+            (
+                "odd characters",
+                "https://b.example/{a}|`<b>?f=\"x\"^",
+                Ok("https://b.example/%7Ba%7D%7C%60%3Cb%3E?f=%22x%22%5E"),
+            ),
+            ("not ASCII", "https://b.example/\u{e9}", Ok("https://b.example/%C3%A9")),
+            ("white space around it", " https://b.example/a\t", Ok("https://b.example/a")),
+            ("fragment", "/a#b c", Ok("https://a.example:5000/a")),
+            ("path", "/a b", Ok("https://a.example:5000/a%20b")),
+            ("not ASCII in the host", "https://\u{e9}.example/", Err("URL has a bad host")),
+            ("space in the host", "https://b .example/", Err("URL has a bad host")),
+            ("user", "https://u:p@b.example/", Err("URL has a user or a password in it")),
+            ("backslash", "https://b.example/a\\b", Err("white space or odd characters")),
+            ("backslash before the host", "/\\b.example/", Err("white space or odd characters")),
+            ("other host", "//b.example/a", Ok("https://b.example/a")),
+            ("query", "?y", Ok("https://a.example:5000/v2/blob?y")),
+            ("nothing", "", Ok("https://a.example:5000/v2/blob?x")),
+            ("relative", "other?y", Ok("https://a.example:5000/v2/other?y")),
+            ("relative with dots", "./../../../a/./b/../c", Ok("https://a.example:5000/a/c")),
+            ("directory above", "..", Ok("https://a.example:5000/")),
+            ("directory", "a/.", Ok("https://a.example:5000/v2/a/")),
+            (
+                "URL in the query",
+                "other?a=https://b.example/",
+                Ok("https://a.example:5000/v2/other?a=https://b.example/"),
+            ),
+            ("other scheme", "file:///etc/shadow", Err("URL has the scheme \"file\"")),
+            ("script", "javascript:0", Err("URL has no scheme")),
+            ("line feed", "https://b.example/a\nb", Err("white space or odd characters")),
+        ] {
+            match (from.redirect(location.as_bytes()), expected) {
+                (Ok(url), Ok(text)) => assert_eq!(url.full(), text, "{label}"),
+                (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{label}: {error}"),
+                (got, _) => panic!("{label}: {got:?}"),
+            }
+        }
+        assert_eq!(from.redirect(b"/\xe9").unwrap().full(), "https://a.example:5000/%E9", "Latin-1");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use contract::handoff::{Ending, Endpoint, Facts, NodeImage, Outcome, Requested, Stage, StageName, Status, Try};
 use contract::place::Place;
-use contract::report::{Record, send_event, summary};
+use contract::report::{Record, send_event, set_service_status, summary};
 
 use crate::machine::Machine;
 use crate::way::Way;
@@ -25,6 +25,11 @@ impl Account {
     /// Begins the account of a boot.
     pub fn new(place: &Place, request: Requested, tries: Vec<Try>) -> Self {
         Self { record: Record::new(&place.run_dir), facts: Facts { request, tries, ..Facts::default() } }
+    }
+
+    /// Shows that a stage begins, and what it works on.
+    pub fn begin(&self, name: StageName, what: &str) {
+        set_service_status(&format!("{name}: {what}"));
     }
 
     /// Adds a stage that began at `started` and has just ended.
@@ -75,6 +80,7 @@ impl Account {
         let is_failure = matches!(ending, Ending::Failed(_));
         let status = Status::new(self.facts, ending);
         self.record.write_or_warn(&status);
+        set_service_status(&summary(&status));
         // A swap is reported when it is settled, an error by main.
         if status.outcome() == Outcome::Swapped {
             return;

@@ -121,6 +121,7 @@ fn run(
     };
 
     let started = Instant::now();
+    account.begin(StageName::Swap, &deployed.path.to_string());
     account.write_before(way, machine)?;
     if let Err(error) = way.enter(machine, &deployed) {
         account.take_back();
@@ -152,6 +153,7 @@ fn deploy_image(
         return Ok(Break(Stop::Kernel(OtherKernel { wanted: running.clone(), found })));
     }
     let started = Instant::now();
+    account.begin(StageName::Deploy, &imported.commit.hex());
     let bootimage = disk.bootimage(machine)?;
     ensure_boot_room(&disk.root.boot(), &kernels(&disk.root.repo(), &bootimage.commit)?, &node_kernels)?;
     let wanted = Wanted { commit: imported.commit, image: &request.image, kargs: &agreed.kargs };

@@ -98,6 +98,7 @@ impl<'a> Sources<'a> {
 
     fn open(&self, spec: &SourceSpec, log: &mut EndpointLog, account: &mut Account) -> Result<Verified> {
         let started = Instant::now();
+        account.begin(StageName::Source, &spec.to_string());
         let around = Surroundings {
             image: &self.request.image,
             run_dir: &self.place.run_dir,
@@ -161,6 +162,7 @@ impl<'a> Sources<'a> {
         account: &mut Account,
     ) -> Result<ControlFlow<Stop, Imported>> {
         let started = Instant::now();
+        account.begin(StageName::Import, "looking for what is missing");
         let mut plan = match plan(session, image, &self.request.image)? {
             Plan::AlreadyPresent(commit) => {
                 log::info!("the repository has the image");

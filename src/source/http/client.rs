@@ -2,9 +2,10 @@
 //! One request, its options, its redirects.
 //!
 //! Redirects are followed here, not by libcurl: credentials and client certificates go to the scheme, host and port
-//! that they were meant for and to no other, and nothing goes from https to http.
+//! that they were meant for and to no other. From https to http goes only a request that allows it.
 
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use contract::names::{Scheme, Url};
@@ -12,7 +13,7 @@ use curl::easy::{Easy2, HttpVersion, List};
 
 use crate::http::curl_error::clean;
 use crate::http::proxy::without_password;
-use crate::http::transfer::{Answer, Pool, Response, Sink, explain, start};
+use crate::http::transfer::{Answer, Patience, Pool, Response, Sink, explain, start};
 use crate::http::{Failure, Kind, Limits, Proxy, Secret, Tls};
 
 /// Most redirects. Registries need one, or two with a mirror in front.
@@ -26,6 +27,8 @@ pub struct Client {
     proxy: Proxy,
     deadline: Instant,
     pool: Pool,
+    /// Whether a long wait for an answer was logged.
+    logged: AtomicBool,
 }
 
 /// What is asked for.
@@ -43,29 +46,33 @@ pub struct Request {
     pub tls: Tls,
     /// A form to post; otherwise it is a GET.
     pub form: Option<Secret>,
+    /// How long to wait for the first byte of the answer, if not as the limits say.
+    pub first_byte: Option<Duration>,
+    /// What to do about a redirect from https to http.
+    pub downgrade: Downgrade,
+}
+
+/// What to do about a redirect from https to http.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downgrade {
+    /// Follow it: the bytes are verified anyway. Credentials stay behind, as with any other origin.
+    Follow,
+    /// Refuse it, and say this.
+    Refuse(&'static str),
 }
 
 impl Request {
     /// A plain GET.
     pub fn get(url: Url, tls: Tls) -> Self {
-        Self { url, accept: None, authorization: None, from: 0, tls, form: None }
+        let downgrade = Downgrade::Refuse("it is not followed");
+        Self { url, accept: None, authorization: None, from: 0, tls, form: None, first_byte: None, downgrade }
     }
 }
 
 impl Client {
     /// A client whose requests all end by `deadline`.
     pub fn new(limits: Limits, proxy: Proxy, deadline: Instant) -> Self {
-        Self { limits, proxy, deadline, pool: Pool::default() }
-    }
-
-    /// How patient it is.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// When its requests end.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
+        Self { limits, proxy, deadline, pool: Pool::default(), logged: AtomicBool::new(false) }
     }
 
     /// Send a request, and others to where it is redirected. Only 200 and 206 are a success.
@@ -74,20 +81,23 @@ impl Client {
             let url = request.url.clone();
             let context = |failure: Failure| failure.context(&url.to_string());
             let easy = self.set_up(&request).with_context(|| format!("setting up a request to {url}"))?;
-            match start(&self.pool, url.origin(), easy, self.deadline).map_err(context)? {
+            let first_byte = request.first_byte.unwrap_or(self.limits.first_byte);
+            let patience = Patience { limits: &self.limits, first_byte, deadline: self.deadline, logged: &self.logged };
+            match start(&self.pool, url.origin(), easy, patience).map_err(context)? {
                 Answer::Success(response) => return Ok(response),
-                Answer::Other(head, _, location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
-                    request = redirect(request, location.as_deref()).map_err(context)?;
+                Answer::Other(head, _) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
+                    request = redirect(request, head.location.as_deref()).map_err(context)?;
                 }
-                Answer::Other(head, body, _) => {
+                Answer::Other(head, body) => {
                     let why = explain(&body).map(|text| format!(": {text}")).unwrap_or_default();
                     let kind = match head.status {
                         401 => Kind::Denied(head.challenges),
+                        403 => Kind::Forbidden,
                         404 => Kind::Missing,
                         416 => Kind::BadRange,
                         429 => Kind::Busy(head.retry_after),
                         500..=599 if head.retry_after.is_some() => Kind::Busy(head.retry_after),
-                        408 | 500..=599 => Kind::Broken,
+                        408 | 500..=599 => Kind::Unwell,
                         _ => Kind::Final,
                     };
                     return Err(context(Failure::new(kind, format!("HTTP status {}{why}", head.status))));
@@ -103,10 +113,8 @@ impl Client {
         let mut easy = self.pool.take(&url.origin());
         let left = self.deadline.saturating_duration_since(Instant::now());
         // 0 would be: no limit.
-        easy.timeout(left.max(std::time::Duration::from_millis(1)))?;
+        easy.timeout(left.max(Duration::from_millis(1)))?;
         easy.connect_timeout(self.limits.connect)?;
-        easy.low_speed_limit(self.limits.low_speed)?;
-        easy.low_speed_time(self.limits.low_speed_time)?;
         // `Url` is http or https, and nothing else is reached: redirects are ours.
         easy.url(&url.full())?;
         easy.follow_location(false)?;
@@ -121,6 +129,8 @@ impl Client {
         easy.noproxy("")?;
         request.tls.apply(&mut easy)?;
         let mut headers = List::new();
+        // A server that is not told may choose any.
+        headers.append("Accept-Encoding: identity")?;
         if let Some(accept) = request.accept {
             headers.append(&format!("Accept: {accept}"))?;
         }
@@ -134,6 +144,8 @@ impl Client {
         if let Some(form) = &request.form {
             easy.post(true)?;
             easy.post_fields_copy(form.reveal().as_bytes())?;
+            // Otherwise libcurl asks first whether it may send a large form, and waits a second for a server that does not say.
+            headers.append("Expect:")?;
         }
         easy.http_headers(headers)?;
         Ok(easy)
@@ -141,14 +153,17 @@ impl Client {
 }
 
 /// The request to where this one is redirected.
-fn redirect(request: Request, location: Option<&str>) -> Result<Request, Failure> {
+fn redirect(request: Request, location: Option<&[u8]>) -> Result<Request, Failure> {
     let location = location.ok_or_else(|| Failure::last("a redirect that leads nowhere"))?;
-    let url = Url::parse(location).with_context(|| format!("a redirect to a bad place, {:?}", shown(location)))?;
+    let bad = || format!("a redirect to a bad place, {:?}", shown(&String::from_utf8_lossy(location)));
+    let url = request.url.redirect(location).with_context(bad)?;
     if request.form.is_some() {
         return Err(Failure::last(format!("a redirect to {url} would take the credentials along")));
     }
-    if request.url.scheme() == Scheme::Https && url.scheme() == Scheme::Http {
-        return Err(Failure::last(format!("a redirect from https to {url}")));
+    if let (Scheme::Https, Scheme::Http, Downgrade::Refuse(why)) =
+        (request.url.scheme(), url.scheme(), request.downgrade)
+    {
+        return Err(Failure::last(format!("a redirect from https to {url}: {why}")));
     }
     Ok(if request.url.is_same_origin(&url) {
         Request { url, ..request }
@@ -174,16 +189,24 @@ mod tests {
         let tls = Tls::new(&[], client).unwrap();
         let url = Url::parse("https://a.example/v2/blob").unwrap();
         let request = Request { authorization: Some(Secret::new("Bearer x")), from: 5, ..Request::get(url, tls) };
+        let insecure = Request { downgrade: Downgrade::Follow, ..request.clone() };
+        let next = redirect(insecure, Some(b"http://a.example/blob")).unwrap();
+        assert!(next.authorization.is_none() && !format!("{:?}", next.tls).contains("Some"), "downgrade: {next:?}");
+        assert_eq!(next.downgrade, Downgrade::Follow);
         for (label, location, kept) in [
             ("same origin", Some("https://A.example:443/other"), Ok(true)),
             ("other host", Some("https://b.example/blob"), Ok(false)),
             ("other port", Some("https://a.example:8443/blob"), Ok(false)),
-            ("downgrade", Some("http://a.example/blob"), Err("a redirect from https to http://a.example/blob")),
+            (
+                "downgrade",
+                Some("http://a.example/blob"),
+                Err("a redirect from https to http://a.example/blob: it is not"),
+            ),
             ("file", Some("file:///etc/shadow"), Err("a redirect to a bad place, \"file:///etc/shadow\"")),
             ("password", Some("https://u:hush@b.example/"), Err("a redirect to a bad place, \"b.example/\"")),
             ("nowhere", None, Err("a redirect that leads nowhere")),
         ] {
-            match (redirect(request.clone(), location), kept) {
+            match (redirect(request.clone(), location.map(str::as_bytes)), kept) {
                 (Ok(next), Ok(kept)) => {
                     assert_eq!(next.authorization.is_some(), kept, "{label}");
                     assert_eq!(format!("{:?}", next.tls).contains("Some"), kept, "{label}");

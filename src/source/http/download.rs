@@ -149,12 +149,24 @@ impl Download {
             };
             let place = candidate.place;
             let from = if candidate.whole { 0 } else { self.at };
-            match self.shared.open(place, &self.want, from).and_then(|response| self.accept(response, from)) {
+            let first_byte = self.first_byte();
+            match self.shared.open(place, &self.want, from, first_byte).and_then(|response| self.accept(response, from))
+            {
                 Ok(response) => self.response = Some(response),
                 Err(failure) => self.failed(&failure)?,
             }
         }
         Ok(())
+    }
+
+    /// Returns how long to wait for the first byte: not for long if another place has not failed yet.
+    fn first_byte(&self) -> Duration {
+        let limits = &self.shared.limits;
+        let mut others = self.candidates.iter().enumerate().filter(|(index, _)| *index != self.current);
+        match others.any(|(_, other)| !other.out && other.error.is_none()) {
+            true => limits.first_byte,
+            false => limits.alone(self.shared.deadline.saturating_duration_since(Instant::now())),
+        }
     }
 
     /// Check that an answer is the one to the question.
@@ -172,13 +184,14 @@ impl Download {
         if let (Some(total), Some(size)) = (total, self.want.size())
             && total != size
         {
-            return Err(Failure::last(format!("it has {total} bytes instead of {size}")));
+            let coding = head.coding.as_ref().map(|coding| format!(", in the content coding {coding:?}"));
+            return Err(Failure::last(format!("it has {total} bytes instead of {size}{}", coding.unwrap_or_default())));
         }
         self.skip = if head.status == 206 { 0 } else { self.at };
         Ok(response)
     }
 
-    /// Decide what to do about a failure: wait, or go on to the next place, or give up.
+    /// Decides what to do about a failure: wait, or go on to the next place, or give up.
     fn failed(&mut self, failure: &Failure) -> Result<(), String> {
         self.response = None;
         if self.at.saturating_sub(self.failed_at) >= PROGRESS {
@@ -187,28 +200,33 @@ impl Download {
         }
         self.failed_at = self.at;
         let Some(candidate) = self.candidates.get_mut(self.current) else { return Err(failure.to_string()) };
-        self.shared.failed(candidate.place, &self.want, failure);
+        let place = candidate.place;
+        self.shared.failed(place, &self.want, failure);
         candidate.error = Some(failure.after(candidate.error.as_deref()));
         candidate.lacks |= self.want.may_lack(failure);
         candidate.tries += 1;
-        let trouble = match failure.kind {
-            Kind::NoConnection | Kind::Broken => Trouble::Broken,
-            Kind::Busy(after) => Trouble::Busy(after),
+        let (enough, trouble) = match failure.kind {
+            Kind::NoConnection | Kind::Broken | Kind::Unwell => (TRIES_AT_A_PLACE, Trouble::Broken),
+            Kind::Silent => (1, Trouble::Broken),
+            Kind::Busy(after) => (TRIES_AT_A_PLACE, Trouble::Busy(after)),
             Kind::BadRange if !candidate.whole => {
                 candidate.whole = true;
                 return Ok(());
             }
-            Kind::BadRange | Kind::Denied(_) | Kind::Missing | Kind::Final | Kind::Late => {
+            Kind::BadRange | Kind::Denied(_) | Kind::Forbidden | Kind::Missing | Kind::Final | Kind::Late => {
                 candidate.out = true;
-                return self.next_place(u32::MAX).then_some(()).ok_or_else(|| self.give_up(""));
+                return self.leave(place, failure, u32::MAX).then_some(()).ok_or_else(|| self.give_up(""));
             }
         };
-        if candidate.tries >= TRIES_AT_A_PLACE && self.next_place(TRIES_AT_A_PLACE) {
+        if candidate.tries >= enough && self.leave(place, failure, enough) {
             return Ok(());
         }
         let left = self.shared.deadline.saturating_duration_since(Instant::now());
         match self.backoff.failed(trouble, left) {
-            Ok(wait) => sleep(wait),
+            Ok(wait) => {
+                self.shared.warn_once(place, failure, &format!("trying again in {:.1} s", wait.as_secs_f64()));
+                sleep(wait);
+            }
             Err(GiveUp::Tries(tries)) => return Err(self.give_up(&format!("after {tries} tries"))),
             Err(GiveUp::Wait(wait)) => return Err(self.give_up(&out_of_time(wait, left))),
         }
@@ -218,6 +236,15 @@ impl Download {
             self.next_place(u32::MAX);
         }
         Ok(())
+    }
+
+    /// Leaves a place because of a failure for one with fewer failures than `tries`. Returns whether there is one.
+    fn leave(&mut self, place: usize, failure: &Failure, tries: u32) -> bool {
+        let found = self.next_place(tries);
+        if let (true, Some(next)) = (found, self.candidates.get(self.current)) {
+            self.shared.warn_once(place, failure, &format!("asking {}", self.shared.name(next.place)));
+        }
+        found
     }
 
     /// Choose another place, one with fewer failures than `tries`. Whether there is one.

@@ -9,14 +9,20 @@ use std::time::Duration;
 pub enum Kind {
     /// No connection, or no TLS: worth a retry. Where TLS is optional, plain HTTP may be worth a try.
     NoConnection,
-    /// A stream that broke, a server that is not well: worth a retry.
+    /// A stream that broke: worth a retry.
     Broken,
+    /// 5xx or 408, a server that is not well: worth a retry.
+    Unwell,
+    /// A server that takes too long to answer: worth a retry, elsewhere first.
+    Silent,
     /// The server has too much to do, and may have said when to come back: worth a retry.
     Busy(Option<Duration>),
     /// 401, with the values of WWW-Authenticate.
     Denied(Vec<String>),
     /// The server cannot serve the range that was asked for.
     BadRange,
+    /// 403.
+    Forbidden,
     /// 404.
     Missing,
     /// Nothing will change it.

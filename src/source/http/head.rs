@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::http::clock::parse_retry_after;
+use crate::http::curl_error::clean;
 
 /// Most lines and bytes of all heads of one answer: those of proxies and of interim answers count, too. Registries send
 /// about 20 lines and 2 KiB.
@@ -23,8 +24,12 @@ pub struct Head {
     pub(super) range: Option<(u64, Option<u64>)>,
     /// Retry-After.
     pub(super) retry_after: Option<Duration>,
+    /// Location, as it came.
+    pub(super) location: Option<Vec<u8>>,
     /// The values of WWW-Authenticate.
     pub(super) challenges: Vec<String>,
+    /// Content-Encoding, if it is one. Not an error: some servers give the bytes as they are a name by what is in them.
+    pub(super) coding: Option<String>,
 }
 
 /// Takes the lines of heads as libcurl hands them out.
@@ -44,7 +49,11 @@ impl HeadParser {
         if self.lines > MAX_LINES || self.bytes > MAX_BYTES {
             return false;
         }
-        // What we listen to is ASCII.
+        if let Some(value) = location(line) {
+            self.head.location.get_or_insert(value.trim_ascii().to_vec());
+            return true;
+        }
+        // Everything else that we listen to is ASCII.
         let Ok(line) = std::str::from_utf8(line) else { return true };
         let line = line.trim_end_matches(['\r', '\n']);
         if line.starts_with("HTTP/") {
@@ -62,10 +71,17 @@ impl HeadParser {
             "content-length" => head.length = parse_number(value),
             "content-range" => head.range = parse_content_range(value),
             "retry-after" => head.retry_after = parse_retry_after(value),
+            "content-encoding" if value != "identity" => head.coding = Some(clean(value)),
             "www-authenticate" if head.challenges.len() < MAX_CHALLENGES => head.challenges.push(value.to_owned()),
             _ => {}
         }
     }
+}
+
+/// Returns the value of a line that is a Location.
+fn location(line: &[u8]) -> Option<&[u8]> {
+    let (name, value) = line.split_at_checked(b"location:".len())?;
+    name.eq_ignore_ascii_case(b"location:").then_some(value)
 }
 
 fn parse_number(text: &str) -> Option<u64> {
@@ -97,18 +113,23 @@ mod tests {
             "Retry-After: 3\r\n",
             "WWW-Authenticate: Basic realm=x\r\n",
             "www-authenticate: Bearer realm=y\r\n",
+            "Content-Encoding: x-gzip\r\n",
             "nonsense\r\n",
             "\r\n",
         ] {
             assert!(parser.line(line.as_bytes()), "{line}");
         }
         assert!(parser.line(b"X: \xff\r\n"));
+        assert!(parser.line(b"LOCATION: /\xe9 \r\n"));
+        assert!(parser.line(b"Location: /other\r\n"));
         let expected = Head {
             status: 401,
             length: Some(7),
             range: None,
             retry_after: Some(Duration::from_secs(3)),
+            location: Some(b"/\xe9".to_vec()),
             challenges: vec!["Basic realm=x".to_owned(), "Bearer realm=y".to_owned()],
+            coding: Some("x-gzip".to_owned()),
         };
         assert_eq!(parser.head, expected);
     }

@@ -15,6 +15,7 @@ mod failure;
 mod fetch;
 mod head;
 mod limits;
+mod pace;
 mod places;
 mod proxy;
 mod secret;
@@ -23,7 +24,7 @@ mod transfer;
 
 use backoff::Backoff;
 pub use backoff::RetryPolicy;
-pub use client::{Client, Request};
+pub use client::{Client, Downgrade, Request};
 pub use failure::{Failure, Kind};
 pub use fetch::Fetcher;
 pub use limits::Limits;

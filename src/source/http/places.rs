@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use contract::names::Digest;
 
@@ -62,8 +62,8 @@ impl fmt::Display for Want {
 pub trait Places: Send + Sync + fmt::Debug {
     /// The names of the places, in the order in which to ask them.
     fn names(&self) -> Vec<String>;
-    /// Ask one of them, by its number, for what is wanted, from byte `from` on.
-    fn open(&self, place: usize, want: &Want, from: u64) -> Result<Response, Failure>;
+    /// Asks one of them, by its number, for what is wanted, from byte `from` on. The first byte may take `first_byte`.
+    fn open(&self, place: usize, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure>;
 }
 
 /// What has happened at each place, for the status: its name, and its last error if nothing came from it.
@@ -76,6 +76,8 @@ struct Record {
     error: Option<String>,
     /// It delivered wrong bytes: that has to be known even if others were right.
     wrong: Option<String>,
+    /// A failure of it was logged.
+    logged: bool,
 }
 
 impl EndpointLog {
@@ -101,9 +103,9 @@ impl EndpointLog {
         }
     }
 
-    fn record(&self, place: usize, name: &str, change: impl FnOnce(&mut Record)) {
+    fn record<T>(&self, place: usize, name: &str, change: impl FnOnce(&mut Record) -> T) -> T {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut log.entry(place).or_insert_with(|| (name.to_owned(), Record::default())).1);
+        change(&mut log.entry(place).or_insert_with(|| (name.to_owned(), Record::default())).1)
     }
 }
 
@@ -163,8 +165,8 @@ impl Shared {
         self.names.get(place).map(String::as_str).unwrap_or_default()
     }
 
-    pub(super) fn open(&self, place: usize, want: &Want, from: u64) -> Result<Response, Failure> {
-        self.places.open(place, want, from)
+    pub(super) fn open(&self, place: usize, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure> {
+        self.places.open(place, want, from, first_byte)
     }
 
     /// Something came from this place.
@@ -188,5 +190,16 @@ impl Shared {
     /// Notes that what came from this place is of no use.
     pub(super) fn was_useless(&self, place: usize, why: &str) {
         self.log.record(place, self.name(place), |record| record.wrong = Some(why.to_owned()));
+    }
+
+    /// Logs the first failure of each place, and what is done about it: otherwise nothing would be heard of a server that does
+    /// not answer before the deadline.
+    pub(super) fn warn_once(&self, place: usize, failure: &Failure, next: &str) {
+        let name = self.name(place);
+        // A mirror need not have everything.
+        let is_news = failure.kind != Kind::Missing;
+        if is_news && !self.log.record(place, name, |record| std::mem::replace(&mut record.logged, true)) {
+            log::warn!("{name}: {failure}; {next}");
+        }
     }
 }

@@ -44,9 +44,14 @@ impl Tls {
         Self { verify: false, ..self }
     }
 
-    /// The same for another host, which must not see who we are.
+    /// Returns the same for another host, which must not see who we are.
     pub(super) fn without_client(&self) -> Self {
-        Self { client: None, ..self.clone() }
+        self.with_client(None)
+    }
+
+    /// Returns the same for another host, which is to see this certificate and its key.
+    pub(crate) fn with_client(&self, client: Option<(Secret, Secret)>) -> Self {
+        Self { client: client.map(Arc::new), ..self.clone() }
     }
 
     /// Set the options of a transfer.

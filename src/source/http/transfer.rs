@@ -6,8 +6,9 @@
 //!
 //! Tested by `src/slipstream/tests/http/cases.rs`, `src/slipstream/tests/servers/`.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use curl::easy::{Easy2, Handler, WriteError};
 
 use crate::http::curl_error::{clean, judge};
 use crate::http::head::{Head, HeadParser};
-use crate::http::{Failure, Kind};
+use crate::http::pace::Pace;
+use crate::http::{Failure, Kind, Limits};
 
 /// libcurl's time limit is the time until the deadline, in milliseconds.
 const ROUNDING: Duration = Duration::from_millis(50);
@@ -31,8 +33,8 @@ const MAX_IDLE: usize = 4;
 /// What passes through the queue.
 #[derive(Debug)]
 enum Event {
-    /// The head; for one that is no success also the body, and where a redirect leads.
-    Head(Head, Vec<u8>, Option<String>),
+    /// The head; for one that is not a success also the body.
+    Head(Head, Vec<u8>),
     Data(Vec<u8>),
     End(Result<(), Failure>),
 }
@@ -48,6 +50,9 @@ pub(super) struct Sink {
     started: bool,
     /// The head was too much.
     flooded: bool,
+    pace: Pace,
+    /// The body came too slowly.
+    stalled: bool,
 }
 
 impl Sink {
@@ -55,14 +60,22 @@ impl Sink {
         matches!(self.parser.head.status, 200 | 206)
     }
 
-    /// Hand something on. `false`: nobody wants it any more.
-    fn send(&self, event: Event) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.send(event).is_ok())
+    /// Hands something on. `false`: nobody wants it any more.
+    fn send(&mut self, event: Event) -> bool {
+        let Some(queue) = &self.queue else { return false };
+        match queue.try_send(event) {
+            Err(TrySendError::Full(event)) => {
+                let taken = queue.send(event).is_ok();
+                self.pace.resume(Instant::now());
+                taken
+            }
+            result => result.is_ok(),
+        }
     }
 
     fn start(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.started, true);
-        !first || self.send(Event::Head(self.parser.head.clone(), Vec::new(), None))
+        !first || self.send(Event::Head(self.parser.head.clone(), Vec::new()))
     }
 
     fn flush(&mut self) -> bool {
@@ -78,6 +91,7 @@ impl Handler for Sink {
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        self.pace.came(data.len(), Instant::now());
         if !self.succeeded() {
             let room = MAX_ERROR_BODY.saturating_sub(self.block.len()).min(data.len());
             self.block.extend_from_slice(data.get(..room).unwrap_or_default());
@@ -93,7 +107,8 @@ impl Handler for Sink {
     }
 
     fn progress(&mut self, _: f64, _: f64, _: f64, _: f64) -> bool {
-        !self.cancelled.load(Ordering::Relaxed)
+        self.stalled = self.pace.has_stalled(Instant::now());
+        !self.stalled && !self.cancelled.load(Ordering::Relaxed)
     }
 }
 
@@ -153,29 +168,32 @@ impl Drop for Cancel {
 pub(super) enum Answer {
     /// 200 or 206.
     Success(Response),
-    /// Anything else: head, start of the body, where a redirect leads.
-    Other(Head, Vec<u8>, Option<String>),
+    /// Anything else: head, and start of the body.
+    Other(Head, Vec<u8>),
 }
 
-/// Start the transfer that `easy` is set up for, and wait for the head of its answer.
-pub(super) fn start(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) -> Result<Answer, Failure> {
+/// How long a transfer may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience<'a> {
+    /// For the body.
+    pub(super) limits: &'a Limits,
+    /// Until its first byte.
+    pub(super) first_byte: Duration,
+    /// For everything.
+    pub(super) deadline: Instant,
+    /// Whether a long wait was logged: once is enough.
+    pub(super) logged: &'a AtomicBool,
+}
+
+/// Starts the transfer that `easy` is set up for, and waits for the head of its answer and the first byte of its body.
+pub(super) fn start(pool: &Pool, origin: String, easy: Easy2<Sink>, patience: Patience<'_>) -> Result<Answer, Failure> {
+    let deadline = patience.deadline;
     if Instant::now() >= deadline {
         return Err(Failure::late());
     }
-    let (sender, events) = sync_channel(QUEUE);
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let sink = easy.get_mut();
-    *sink = Sink { queue: Some(sender), cancelled: Arc::clone(&cancelled), ..Sink::default() };
-    let pool = pool.clone();
-    std::thread::Builder::new()
-        .name("http".to_owned())
-        .spawn(move || run(&pool, origin, easy, deadline))
-        .context("starting a thread for a transfer")?;
-    let cancel = Cancel(cancelled);
-    match wait(&events, deadline)? {
-        Event::Head(head, body, location) if !matches!(head.status, 200 | 206) => {
-            Ok(Answer::Other(head, body, location))
-        }
+    let (events, cancel) = spawn(pool, origin.clone(), easy, patience).context("starting a thread for a transfer")?;
+    match first_event(&events, &origin, patience)? {
+        Event::Head(head, body) if !matches!(head.status, 200 | 206) => Ok(Answer::Other(head, body)),
         Event::Head(head, ..) => {
             let block = Vec::new();
             Ok(Answer::Success(Response { head, events, block, at: 0, ended: false, deadline, _cancel: cancel }))
@@ -183,6 +201,45 @@ pub(super) fn start(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline
         Event::End(Err(failure)) => Err(failure),
         Event::End(Ok(())) | Event::Data(_) => Err(Failure::new(Kind::Broken, "the answer has no head")),
     }
+}
+
+/// Starts a transfer in a thread of its own. Returns what comes from it.
+fn spawn(
+    pool: &Pool,
+    origin: String,
+    mut easy: Easy2<Sink>,
+    patience: Patience<'_>,
+) -> io::Result<(Receiver<Event>, Cancel)> {
+    let (sender, events) = sync_channel(QUEUE);
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (queue, pace) = (Some(sender), Pace::new(patience.limits));
+    *easy.get_mut() = Sink { queue, pace, cancelled: Arc::clone(&cancelled), ..Sink::default() };
+    let (pool, deadline) = (pool.clone(), patience.deadline);
+    std::thread::Builder::new().name("http".to_owned()).spawn(move || run(&pool, origin, easy, deadline))?;
+    Ok((events, Cancel(cancelled)))
+}
+
+/// Waits for the first event. A wait that is longer than usual is logged.
+fn first_event(events: &Receiver<Event>, origin: &str, patience: Patience<'_>) -> Result<Event, Failure> {
+    let Patience { limits, first_byte, deadline, logged } = patience;
+    let start = Instant::now();
+    for limit in [limits.first_byte.min(first_byte), first_byte] {
+        let until = start + limit;
+        match wait(events, deadline.min(until)) {
+            Err(failure) if failure.kind == Kind::Late && until < deadline => {}
+            result => return result,
+        }
+        if limit < first_byte && !logged.swap(true, Ordering::Relaxed) {
+            let (so_far, in_all) = (in_seconds(limit), in_seconds(first_byte));
+            log::info!("{origin}: no answer after {so_far}, waiting up to {in_all}");
+        }
+    }
+    Err(Failure::new(Kind::Silent, format!("no answer after {}", in_seconds(first_byte))))
+}
+
+/// Returns a time in seconds: whole ones, but for those of a test.
+fn in_seconds(time: Duration) -> String {
+    format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
 }
 
 /// libcurl has the same deadline, but it may hang in a resolver of the system.
@@ -197,14 +254,13 @@ fn wait(events: &Receiver<Event>, deadline: Instant) -> Result<Event, Failure> {
 fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) {
     let result = easy.perform();
     let connect = easy.http_connectcode().unwrap_or_default();
-    let location = easy.redirect_url().ok().flatten().map(str::to_owned);
     let sink = easy.get_mut();
     let answered = sink.parser.head.status >= 300;
     if sink.flooded {
         sink.send(Event::End(Err(Failure::last("the head of the answer has too many lines or bytes"))));
     } else if answered && (result.is_ok() || !sink.block.is_empty()) {
         let body = std::mem::take(&mut sink.block);
-        sink.send(Event::Head(sink.parser.head.clone(), body, location));
+        sink.send(Event::Head(sink.parser.head.clone(), body));
     } else {
         let end = match result {
             Ok(()) if !sink.succeeded() => {
@@ -214,6 +270,7 @@ fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) {
             Err(error) if error.is_operation_timedout() && Instant::now() + ROUNDING >= deadline => {
                 Err(Failure::late())
             }
+            Err(_) if sink.stalled => Err(sink.pace.stall()),
             Err(error) => Err(judge(&error, connect)),
         };
         // A head alone is worth nothing: with it the transfer would count as one that had begun.
@@ -226,6 +283,11 @@ fn run(pool: &Pool, origin: String, mut easy: Easy2<Sink>, deadline: Instant) {
 }
 
 impl Response {
+    /// Returns the values of WWW-Authenticate.
+    pub fn challenges(&self) -> &[String] {
+        &self.head.challenges
+    }
+
     /// Read some of the body; 0 bytes at its end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         while self.at == self.block.len() {

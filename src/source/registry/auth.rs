@@ -8,9 +8,9 @@ use contract::base64;
 use contract::names::{Scheme, Url};
 use serde_json::Value;
 
-use crate::containers::Credentials;
+use crate::containers::{Credentials, HostConfig};
 use crate::http::{Client, Failure, Kind, Request, Secret, Tls};
-use crate::registry::challenge::{Challenge, parse};
+use crate::registry::challenge::Challenge;
 
 /// Largest answer of a token server, in bytes.
 const MAX_TOKEN: usize = 1 << 20;
@@ -27,6 +27,8 @@ pub(super) struct Authorization {
     /// The value.
     pub(super) value: Secret,
     expires: Option<Instant>,
+    /// Why there is no token, although the registry would rather have one than this password.
+    pub(super) instead_of: Option<Failure>,
 }
 
 impl Authorization {
@@ -40,66 +42,94 @@ impl Authorization {
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) client: &'a Client,
-    /// The scheme that the registry is spoken to by.
-    pub(super) scheme: Scheme,
+    /// The registry's root.
+    pub(super) registry: Url,
     pub(super) repository: &'a str,
+    /// A scope that the token must have besides pulling.
+    pub(super) more: Option<&'a str>,
     pub(super) credentials: Option<&'a Credentials>,
+    /// How to do TLS with the registry.
     pub(super) tls: &'a Tls,
+    /// Where other hosts have their client certificates.
+    pub(super) config: &'a HostConfig,
 }
 
 impl Wanted<'_> {
-    /// Answer the challenges of a 401.
-    pub(super) fn answer(&self, headers: &[String]) -> Result<Authorization, Failure> {
-        let challenges: Vec<Challenge> = headers.iter().flat_map(|header| parse(header)).collect();
-        let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
-        if let Some(challenge) = find("bearer") {
-            return self.bearer(challenge).map_err(|failure| failure.context("getting a token"));
-        }
-        match (find("basic"), self.credentials) {
-            (Some(_), Some(known)) if !known.password.reveal().is_empty() => {
-                Ok(Authorization { value: basic(known), expires: None })
+    /// Answers the first challenge that can be answered. A password does where the token server is out of reach.
+    pub(super) fn answer(&self, challenges: &[Challenge]) -> Result<Authorization, Failure> {
+        let mut unreachable = None;
+        for challenge in challenges {
+            match (challenge.scheme.as_str(), self.password()) {
+                ("basic", Some(value)) => {
+                    return Ok(Authorization { value, expires: None, instead_of: unreachable });
+                }
+                ("bearer", _) if unreachable.is_none() => match self.bearer(challenge) {
+                    Ok(authorization) => return Ok(authorization),
+                    Err(failure) => {
+                        let failure = failure.context("getting a token");
+                        match failure.kind {
+                            Kind::Denied(_) => {
+                                let text = "the pull secret is wrong, or has nothing for it";
+                                return Err(Failure::last(format!("{failure}: {text}")));
+                            }
+                            Kind::Busy(_) | Kind::Late => return Err(failure),
+                            _ => unreachable = Some(failure),
+                        }
+                    }
+                },
+                _ => {}
             }
-            (Some(_), _) => Err(Failure::last("HTTP status 401, and there is no password for it in the pull secret")),
-            (None, _) => {
-                let schemes: Vec<_> = challenges.iter().map(|challenge| challenge.scheme.as_str()).collect();
-                let schemes = if schemes.is_empty() { "nothing".to_owned() } else { schemes.join(", ") };
-                Err(Failure::last(format!("HTTP status 401, and it offers {schemes} instead of bearer or basic")))
-            }
         }
+        Err(unreachable.unwrap_or_else(|| no_way(challenges)))
+    }
+
+    /// Returns the value of Authorization that has the password, if there is one.
+    fn password(&self) -> Option<Secret> {
+        let known = self.credentials?;
+        let is_whole = !known.username.is_empty() && !known.password.reveal().is_empty();
+        is_whole.then(|| basic(known))
     }
 
     fn bearer(&self, challenge: &Challenge) -> Result<Authorization, Failure> {
         let realm = challenge.parameter("realm").ok_or_else(|| Failure::last("the registry names no token server"))?;
-        let service = challenge.parameter("service").unwrap_or_default();
+        // What a server says about scopes does not count: it could ask for more than a pull needs, or about other images.
         let ours = format!("repository:{}:pull", self.repository);
-        let scope = challenge.parameter("scope").unwrap_or(&ours);
-        let mut query = vec![("service", service), ("scope", scope)];
-        let identity = self.credentials.and_then(|known| known.identity_token.as_ref());
-        let mut request = match identity {
+        let service = challenge.parameter("service").unwrap_or_default();
+        let common = [("service", service), ("scope", &ours), ("scope", self.more.unwrap_or_default())];
+        let mut request = match self.credentials.and_then(|known| known.identity_token.as_ref()) {
             Some(token) => {
                 let more =
                     [("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", token.reveal())];
-                query.extend(more);
-                let form = Some(Secret::new(encode(&query)));
-                Request { form, ..Request::get(self.realm(realm, "")?, self.tls.clone()) }
+                let form = Secret::new(encode(&[&common[..], &more].concat()));
+                Request { form: Some(form), ..self.request(realm, "")? }
             }
-            None => Request {
-                authorization: self.credentials.map(basic),
-                ..Request::get(self.realm(realm, &encode(&query))?, self.tls.clone())
-            },
+            None => {
+                let user = self.credentials.map_or("", |known| &known.username);
+                let query = encode(&[&[("account", user)], &common[..]].concat());
+                Request { authorization: self.password(), ..self.request(realm, &query)? }
+            }
         };
         request.accept = Some("application/json");
         let asked = Instant::now();
-        let body = self.client.send(request).and_then(|response| response.read_all(MAX_TOKEN));
-        let body = body.map_err(|failure| match failure.kind {
-            Kind::Denied(_) => Failure::last(format!("{failure}: the pull secret is wrong, or has nothing for it")),
-            _ => failure,
-        })?;
+        let body = self.client.send(request).and_then(|response| response.read_all(MAX_TOKEN))?;
         parse_token(&body, asked)
+    }
+
+    /// Returns a request to the token server. The registry's client certificate is for the registry: another host is shown
+    /// the one that it has in certs.d itself, if any.
+    fn request(&self, realm: &str, query: &str) -> Result<Request, Failure> {
+        let url = self.realm(realm, query)?;
+        let tls = match self.registry.is_same_origin(&url) {
+            true => self.tls.clone(),
+            false => self.tls.with_client(self.config.certs(url.authority())?.client),
+        };
+        Ok(Request::get(url, tls))
     }
 
     /// The URL of the token server. Passwords go there, so it must not be worse than the registry.
     fn realm(&self, realm: &str, query: &str) -> Result<Url, Failure> {
+        // What comes after a fragment would be a part of it.
+        let realm = realm.split('#').next().unwrap_or_default();
         let joint = match (query.is_empty(), realm.contains('?')) {
             (true, _) => "",
             (false, true) => "&",
@@ -107,11 +137,20 @@ impl Wanted<'_> {
         };
         let url = Url::parse(&format!("{realm}{joint}{query}"))
             .map_err(|error| Failure::last(format!("the registry names a bad token server: {error}")))?;
-        if self.scheme == Scheme::Https && url.scheme() == Scheme::Http {
+        if self.registry.scheme() == Scheme::Https && url.scheme() == Scheme::Http {
             return Err(Failure::last(format!("the registry has TLS, but names the token server {url}")));
         }
         Ok(url)
     }
+}
+
+/// Returns why none of these challenges can be answered.
+fn no_way(challenges: &[Challenge]) -> Failure {
+    if challenges.iter().any(|challenge| challenge.scheme == "basic") {
+        return Failure::last("HTTP status 401, and there is no password for it in the pull secret");
+    }
+    let schemes: Vec<_> = challenges.iter().map(|challenge| challenge.scheme.as_str()).collect();
+    Failure::last(format!("HTTP status 401, and it offers {} instead of bearer or basic", schemes.join(", ")))
 }
 
 fn parse_token(body: &[u8], asked: Instant) -> Result<Authorization, Failure> {
@@ -124,7 +163,7 @@ fn parse_token(body: &[u8], asked: Instant) -> Result<Authorization, Failure> {
     let life = value.get("expires_in").and_then(Value::as_u64).unwrap_or(DEFAULT_LIFE);
     // Nobody's token is good for longer than a day, for what we do with it.
     let expires = asked.checked_add(Duration::from_secs(life.clamp(DEFAULT_LIFE, 24 * 60 * 60)));
-    Ok(Authorization { value: Secret::new(format!("Bearer {token}")), expires })
+    Ok(Authorization { value: Secret::new(format!("Bearer {token}")), expires, instead_of: None })
 }
 
 fn basic(known: &Credentials) -> Secret {

@@ -8,7 +8,7 @@ const MAX_CHALLENGES: usize = 8;
 const MAX_PARAMETERS: usize = 16;
 
 /// One way to authenticate.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
     /// `bearer`, `basic`, …, in lower case.
     pub scheme: String,
@@ -19,6 +19,31 @@ impl Challenge {
     /// A parameter that is there and not empty.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// Actions that a pull does not need. A token that allows them is not asked for, whatever a registry says.
+const WRITING: [&str; 3] = ["*", "delete", "push"];
+
+impl Challenge {
+    /// Returns whether we can do it.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.scheme.as_str(), "basic" | "bearer")
+    }
+
+    /// Returns the scope that a token lacked, if it is about this repository and more than pulling.
+    pub(super) fn wider_scope(&self, repository: &str) -> Option<String> {
+        if self.scheme != "bearer" || self.parameter("error") != Some("insufficient_scope") {
+            return None;
+        }
+        self.parameter("scope")?.split(' ').find_map(|scope| {
+            let mut parts = scope.split(':');
+            let (kind, name, actions, rest) = (parts.next()?, parts.next()?, parts.next()?, parts.next());
+            let actions: Vec<_> = actions.split(',').filter(|action| !WRITING.contains(action)).collect();
+            let is_ours = kind == "repository" && name == repository && rest.is_none();
+            let is_more = actions.iter().any(|action| !matches!(*action, "" | "pull"));
+            (is_ours && is_more).then(|| format!("{kind}:{name}:{}", actions.join(",")))
+        })
     }
 }
 
@@ -130,5 +155,31 @@ mod tests {
             parse(&format!("Basic{many}")).first().map(|challenge| challenge.parameters.len()),
             Some(MAX_PARAMETERS)
         );
+    }
+
+    #[test]
+    fn a_token_is_widened_for_our_repository_only() {
+        let bearer = r#"Bearer realm="https://t/",error="insufficient_scope",scope="#;
+        for (label, header, expected) in [
+            (
+                "another action",
+                "\"repository:os/node:pull,metadata_read\"",
+                Some("repository:os/node:pull,metadata_read"),
+            ),
+            ("among others", "\"registry:catalog:* repository:os/node:list\"", Some("repository:os/node:list")),
+            ("what we ask for anyway", "\"repository:os/node:pull\"", None),
+            ("writing", "\"repository:os/node:pull,push,delete,*\"", None),
+            ("writing among others", "\"repository:os/node:push,list\"", Some("repository:os/node:list")),
+            ("another repository", "\"repository:os/other:list\"", None),
+            ("another kind", "\"registry:os/node:list\"", None),
+            ("too many parts", "\"repository:os/node:list:x\"", None),
+            ("too few parts", "\"repository:os/node\"", None),
+            ("none", "\"\"", None),
+        ] {
+            let found = parse(&format!("{bearer}{header}"));
+            assert_eq!(found[0].wider_scope("os/node").as_deref(), expected, "{label}");
+        }
+        let other = parse(r#"Bearer error="invalid_token",scope="repository:os/node:list""#);
+        assert_eq!(other[0].wider_scope("os/node"), None, "another error");
     }
 }

@@ -3,29 +3,35 @@
 //!
 //! The manifest may come from one endpoint and a blob from another, a mirror that lacks half of the blobs is of use all
 //! the same. Nothing but digests is trusted. An endpoint that is marked insecure is asked with TLS first, but whoever
-//! answers is believed; then without TLS, as containers/image does it.
+//! answers is believed; if that is not a registry, then without TLS, as containers/image does it.
 //!
 //! Tested by `src/slipstream/tests/servers/`.
 
 mod auth;
 pub mod challenge;
+mod door;
+mod login;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use contract::names::{Scheme, Url};
 
-use crate::containers::{Credentials, Endpoint, HostConfig};
-use crate::http::{Client, Failure, Fetcher, Kind, Places, Request, Response, Secret, Tls, Want};
+use crate::containers::{Endpoint, HostConfig};
+use crate::http::{Client, Downgrade, Failure, Fetcher, Places, Request, Response, Want};
 use crate::signatures::by_tag;
 use crate::surroundings::{Surroundings, tls_for};
-use auth::{Authorization, Wanted};
+use login::Login;
 
 /// What a pull understands.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 /// Docker Hub's name, and the host that serves it.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+/// What to say about a redirect from https to http.
+const DOWNGRADE: &str = "insecure = true for this endpoint in registries.conf allows it";
 
 /// The source that an image's own name is: find out where the image may be. Nothing is sent yet.
 pub(super) fn open(around: &Surroundings<'_>) -> Result<Fetcher> {
@@ -47,23 +53,11 @@ struct Mirrors {
     client: Client,
 }
 
-/// An endpoint, and what we have learned of it.
+/// An endpoint.
 #[derive(Debug)]
 struct Place {
     name: String,
-    host: String,
-    repository: String,
-    insecure: bool,
-    credentials: Option<Credentials>,
-    tls: Tls,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// An insecure endpoint does not do TLS.
-    plain: bool,
-    authorization: Option<Authorization>,
+    login: Login,
 }
 
 impl Place {
@@ -72,74 +66,34 @@ impl Place {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
         ensure!(!repository.is_empty() && repository.bytes().all(plain), "it has a bad repository {repository:?}");
         let tls = tls_for(config, host)?;
-        let place = Self {
-            name: endpoint.location.clone(),
+        let login = Login {
             host: if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }.to_owned(),
             repository: repository.to_owned(),
             insecure: endpoint.insecure,
             credentials: config.credentials(&endpoint.location)?,
             tls: if endpoint.insecure { tls.unverified() } else { tls },
+            config: config.clone(),
             state: Mutex::default(),
         };
+        let place = Self { name: endpoint.location.clone(), login };
         // A bad host is an error now, not one of each blob.
         place.url(Scheme::Https, "")?;
         Ok(place)
     }
 
     fn url(&self, scheme: Scheme, rest: &str) -> Result<Url> {
-        Url::from_parts(scheme, &self.host, &format!("/v2/{}/{rest}", self.repository))
+        Url::from_parts(scheme, &self.login.host, &format!("/v2/{}/{rest}", self.login.repository))
     }
 
-    fn with_state<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
-        use_it(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Send a request with what we are known by, and authenticate if that is wanted.
-    fn send(&self, client: &Client, scheme: Scheme, want: &Want, from: u64) -> Result<Response, Failure> {
-        let url = self.url(scheme, &path_of(want))?;
-        let mut request = Request::get(url, self.tls.clone());
+    /// Sends a request with what we are known by.
+    fn send(&self, client: &Client, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure> {
+        let url = self.url(self.login.scheme(client)?, &path_of(want))?;
+        let mut request = Request::get(url, self.login.tls.clone());
         request.accept = (!matches!(want, Want::Blob(..))).then_some(MANIFESTS);
         request.from = from;
-        request.authorization = self.with_state(|state| {
-            state
-                .authorization
-                .as_ref()
-                .filter(|authorization| authorization.is_fresh())
-                .map(|known| known.value.clone())
-        });
-        let failure = match client.send(request.clone()) {
-            Err(failure) => failure,
-            Ok(response) => return Ok(response),
-        };
-        let Kind::Denied(challenges) = &failure.kind else { return Err(failure) };
-        let fresh = self.authorize(client, scheme, challenges, request.authorization.as_ref())?;
-        request.authorization = Some(fresh);
-        client.send(request).map_err(|failure| match failure.kind {
-            Kind::Denied(_) => Failure::last(format!("{failure}, also with what the pull secret has for it")),
-            _ => failure,
-        })
-    }
-
-    /// A new authorization in place of `stale`. Of several streams that need one, one gets it.
-    fn authorize(
-        &self,
-        client: &Client,
-        scheme: Scheme,
-        challenges: &[String],
-        stale: Option<&Secret>,
-    ) -> Result<Secret, Failure> {
-        self.with_state(|state| {
-            let known = state.authorization.as_ref().filter(|known| known.is_fresh() && Some(&known.value) != stale);
-            if let Some(known) = known {
-                return Ok(known.value.clone());
-            }
-            let (repository, credentials) = (self.repository.as_str(), self.credentials.as_ref());
-            let wanted = Wanted { client, scheme, repository, credentials, tls: &self.tls };
-            let fresh = wanted.answer(challenges)?;
-            let value = fresh.value.clone();
-            state.authorization = Some(fresh);
-            Ok(value)
-        })
+        request.first_byte = Some(first_byte);
+        request.downgrade = if self.login.insecure { Downgrade::Follow } else { Downgrade::Refuse(DOWNGRADE) };
+        self.login.send(client, request)
     }
 }
 
@@ -157,18 +111,8 @@ impl Places for Mirrors {
         self.places.iter().map(|place| place.name.clone()).collect()
     }
 
-    fn open(&self, place: usize, want: &Want, from: u64) -> Result<Response, Failure> {
+    fn open(&self, place: usize, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure> {
         let place = self.places.get(place).ok_or_else(|| Failure::last("there is no such endpoint"))?;
-        if !place.with_state(|state| state.plain) {
-            let failure = match place.send(&self.client, Scheme::Https, want, from) {
-                Err(failure) if place.insecure && failure.kind == Kind::NoConnection => failure,
-                result => return result,
-            };
-            let result = place.send(&self.client, Scheme::Http, want, from);
-            let answered = !matches!(&result, Err(Failure { kind: Kind::NoConnection, .. }));
-            place.with_state(|state| state.plain |= answered);
-            return result.map_err(|second| second.context(&failure.to_string()));
-        }
-        place.send(&self.client, Scheme::Http, want, from)
+        place.send(&self.client, want, from, first_byte)
     }
 }

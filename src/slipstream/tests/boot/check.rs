@@ -19,6 +19,20 @@ pub fn cases() -> Vec<Case> {
             ensure!(code == Some(1) && error.contains("there is no Ignition config"), "{code:?} {error}");
             Ok(())
         }),
+        unchanged("no_command_takes_a_root_that_is_not_there", |machine| {
+            for words in [
+                &["check", "--ignition"][..],
+                &["boot", "--ignition"],
+                &["pull", "oci:/nonexistent", "--image", &machine.image, "--repo"],
+            ] {
+                let mut command = Command::new(SLIPSTREAM);
+                command.args(words).arg(machine.path("run")).arg("--root").arg(machine.path("rooot"));
+                let output = command.output().context("running slipstream")?;
+                let error = String::from_utf8_lossy(&output.stderr);
+                ensure!(output.status.code() == Some(1) && error.contains("rooot is not a directory"), "{error}");
+            }
+            Ok(())
+        }),
         answers("answers_that_the_reboot_is_saved", Vec::new, 0, "decision: the reboot would be saved"),
         answers(
             "answers_that_the_reboot_is_saved_with_fips",

@@ -2,6 +2,7 @@
 //! The ways in which a boot can end.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 
 use anyhow::{Context, Result, ensure};
 use contract::names::Digest;
@@ -23,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         case("refuses_a_bootable_image_that_is_not_for_us", not_bootable),
         case("does_nothing_without_a_request", no_request),
         case("reports_earlier_tries", earlier_tries),
+        case("tells_systemd_which_stage_it_is_in", service_status),
     ]
 }
 
@@ -133,5 +135,30 @@ fn earlier_tries(machine: &mut Machine) -> Result<()> {
     ensure!(status["node_image"]["etc_merged"] == false, "{status}");
     let lines = String::from_utf8_lossy(&output.stderr).lines().count();
     ensure!(lines == 2, "{lines} lines, and one more is settle's: {output:?}");
+    Ok(())
+}
+
+fn service_status(machine: &mut Machine) -> Result<()> {
+    let path = machine.path("notify");
+    let socket = UnixDatagram::bind(&path)?;
+    socket.set_nonblocking(true)?;
+    let sources = format!("slipstream.source=oci:/nonexistent {}", machine.source());
+    let output = machine.command(&machine.request(&sources)?)?.env("NOTIFY_SOCKET", &path).output()?;
+    ensure!(outcome(machine.status()?.as_ref()) == "swapped", "{output:?}");
+    let mut lines = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n) = socket.recv(&mut buffer) {
+        lines.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+    }
+    let starts = [
+        "source: oci:/nonexistent",
+        "source: oci:/",
+        "import: ",
+        "deploy: ",
+        "swap: ostree/deploy/",
+        "this boot runs example.com/os/node@",
+    ];
+    let right = |(line, start): (&String, &str)| line.starts_with(&format!("STATUS={start}"));
+    ensure!(lines.len() == starts.len() && lines.iter().zip(starts).all(right), "{lines:?}");
     Ok(())
 }

@@ -7,7 +7,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use source::http::Limits;
 use testkit::server::{Ask, Reply};
+
+use crate::image::QUICK;
+use crate::{door, logins, slow};
 
 /// How a server answers a request, given the hex digits of the layers' digests.
 pub type Behaves = dyn Fn(&Ask, &[String]) -> Reply + Send + Sync;
@@ -18,45 +22,70 @@ pub type Log = [(String, Option<String>)];
 pub struct Case {
     pub name: &'static str,
     pub servers: Vec<Arc<Behaves>>,
-    pub credentials: bool,
+    /// The entry for the first server in auth.json.
+    pub credentials: Option<String>,
+    /// TLS gets no answer from the servers.
+    pub silent_tls: bool,
     pub time: Duration,
+    pub limits: Limits,
     /// Part of the error; `None`: it has to work.
     pub error: Option<&'static str>,
     /// Checks what each server was asked, and the log.
     pub check: fn(&[Vec<Ask>], &Log) -> Result<()>,
 }
 
-fn case(name: &'static str, behaves: impl Fn(&Ask, &[String]) -> Reply + Send + Sync + 'static) -> Case {
+pub fn case(name: &'static str, behaves: impl Fn(&Ask, &[String]) -> Reply + Send + Sync + 'static) -> Case {
     let time = Duration::from_secs(30);
-    Case { name, servers: vec![Arc::new(behaves)], credentials: false, time, error: None, check: |_, _| Ok(()) }
+    let (servers, limits): (Vec<Arc<Behaves>>, _) = (vec![Arc::new(behaves)], QUICK);
+    Case { name, servers, credentials: None, silent_tls: false, time, limits, error: None, check: |_, _| Ok(()) }
 }
 
 impl Case {
-    fn fails(self, error: &'static str) -> Self {
+    pub fn fails(self, error: &'static str) -> Self {
         Self { error: Some(error), ..self }
     }
 
     /// And then one that is good.
-    fn then_good(mut self) -> Self {
+    pub fn then_good(mut self) -> Self {
         self.servers.push(Arc::new(|ask, _| Reply::good(ask)));
         self
     }
 
-    fn check(self, check: fn(&[Vec<Ask>], &Log) -> Result<()>) -> Self {
+    pub fn check(self, check: fn(&[Vec<Ask>], &Log) -> Result<()>) -> Self {
         Self { check, ..self }
     }
 
-    fn with_password(self) -> Self {
-        Self { credentials: true, ..self }
+    pub fn with_password(self) -> Self {
+        // user:hush
+        Self { credentials: Some(r#"{"auth": "dXNlcjpodXNo"}"#.to_owned()), ..self }
     }
 
-    fn within(self, time: Duration) -> Self {
+    /// Has a refresh token of this length instead of a password.
+    pub fn with_identity_token(self, length: usize) -> Self {
+        let token = "hush".repeat(length / 4);
+        // user:
+        Self { credentials: Some(format!(r#"{{"auth": "dXNlcjo=", "identitytoken": "{token}"}}"#)), ..self }
+    }
+
+    /// Gives a server a hundredth of the time that it really has for the first byte.
+    pub fn hasty(mut self) -> Self {
+        (self.limits.first_byte, self.limits.first_byte_alone) = (Duration::from_millis(300), Duration::from_secs(3));
+        self
+    }
+
+    /// And then one that answers as the first one does.
+    pub fn twice(mut self) -> Self {
+        self.servers.extend(self.servers.first().cloned());
+        self
+    }
+
+    pub fn within(self, time: Duration) -> Self {
         Self { time, ..self }
     }
 }
 
 /// Whether it is about the layer with this number.
-fn is_layer(ask: &Ask, layers: &[String], n: usize) -> bool {
+pub fn is_layer(ask: &Ask, layers: &[String], n: usize) -> bool {
     ask.path.ends_with(&layers[n])
 }
 
@@ -70,8 +99,15 @@ fn cut_first(ask: &Ask, then: fn(&Ask) -> Reply) -> Reply {
 }
 
 /// Returns all cases by module.
-pub fn all() -> [(&'static str, Vec<Case>); 4] {
-    [("streams", streams()), ("answers", answers()), ("places", places()), ("logins", logins())]
+pub fn all() -> [(&'static str, Vec<Case>); 6] {
+    [
+        ("door", door::cases()),
+        ("streams", streams()),
+        ("slow", slow::cases()),
+        ("answers", answers()),
+        ("places", places()),
+        ("logins", logins::cases()),
+    ]
 }
 
 fn streams() -> Vec<Case> {
@@ -81,7 +117,7 @@ fn streams() -> Vec<Case> {
             let accept = manifest.header("accept").unwrap_or_default();
             ensure!(accept.contains("oci.image.index.v1") && accept.contains("docker.distribution.manifest.v2"));
             ensure!(log.len() == 1 && log[0].1.is_none());
-            ensure!(asked[0].len() == 6, "{} requests", asked[0].len());
+            ensure!(asked[0].len() == 7 && asked[0][0].path == "/v2/", "{} requests", asked[0].len());
             Ok(())
         }),
         case("resumes_after_a_reset", |ask, _| cut_first(ask, Reply::good)).check(|asked, _| {
@@ -190,6 +226,35 @@ fn answers() -> Vec<Case> {
             Reply::new("302 Found", "").header("Location: file:///etc/shadow")
         })
         .fails("URL has the scheme \"file\""),
+        case("follows_a_redirect_that_a_browser_would_escape", |ask, _| {
+            match ask.path.contains('?') || ask.path == "/v2/" {
+                true => Reply::good(ask),
+                false => Reply::new("307 Temporary Redirect", "")
+                    .header(&format!("Location: /a b{}?name=\"node image\"&é", ask.path)),
+            }
+        })
+        .check(|asked, _| {
+            let there: Vec<_> = asked[0].iter().filter(|ask| ask.path.contains('?')).collect();
+            ensure!(there.len() == 6, "{} requests", there.len());
+            let escaped = |ask: &&Ask| {
+                ask.path.starts_with("/a%20b/v2/") && ask.path.ends_with("?name=%22node%20image%22&%C3%A9")
+            };
+            ensure!(there.iter().all(escaped), "{there:?}");
+            Ok(())
+        }),
+        case("rules_out_content_codings", |ask, _| match ask.header("accept-encoding") {
+            Some("identity") => Reply::good(ask),
+            _ => Reply::new("200 OK", "zipped").header("Content-Encoding: gzip"),
+        }),
+        // Apache's mod_mime_magic does that.
+        case("takes_a_layer_that_is_labelled_with_its_own_compression", |ask, _| {
+            Reply::good(ask).header("Content-Encoding: x-gzip")
+        }),
+        case("says_which_coding_bytes_have_that_do_not_fit", |ask, layers| match is_layer(ask, layers, 1) {
+            true => Reply::new("200 OK", "zipped").header("Content-Encoding: gzip"),
+            false => Reply::good(ask),
+        })
+        .fails(", in the content coding \"gzip\""),
         case("fails_for_a_flood_of_headers", |ask, _| {
             let mut reply = Reply::good(ask);
             reply.headers.extend((0..5000).map(|n| format!("X-{n}: y")));
@@ -263,87 +328,8 @@ fn places() -> Vec<Case> {
 }
 
 impl Case {
-    fn then_missing(mut self) -> Self {
+    pub fn then_missing(mut self) -> Self {
         self.servers.push(Arc::new(|_, _| Reply::new("403 Forbidden", "")));
         self
     }
-}
-
-fn token_challenge(ask: &Ask) -> Reply {
-    let host = ask.header("host").unwrap_or_default();
-    let challenge = format!(
-        "WWW-Authenticate: Bearer realm=\"http://{host}/token\",service=\"test\",scope=\"repository:os/node:pull\""
-    );
-    Reply::new("401 Unauthorized", "").header(&challenge)
-}
-
-fn logins() -> Vec<Case> {
-    // base64 of user:hush
-    const BASIC: &str = "Basic dXNlcjpodXNo";
-    let used = AtomicUsize::new(0);
-    vec![
-        case("fails_if_its_token_is_refused", |ask, _| match ask.path.starts_with("/token") {
-            true => Reply::new("200 OK", r#"{"token": "hush-token"}"#),
-            false => token_challenge(ask),
-        })
-        .fails("HTTP status 401, also with what the pull secret has for it"),
-        case("gets_another_token_when_one_ends", move |ask, _| {
-            if ask.path.starts_with("/token") {
-                let good = ask.header("authorization") == Some(BASIC)
-                    && ask.path == "/token?service=test&scope=repository%3Aos%2Fnode%3Apull";
-                let token = format!(r#"{{"token": "t{}"}}"#, ask.count);
-                return if good { Reply::new("200 OK", token) } else { Reply::new("401 Unauthorized", "") };
-            }
-            // The first token is good for three requests.
-            let good = match ask.header("authorization") {
-                Some("Bearer t0") => used.fetch_add(1, Ordering::Relaxed) < 3,
-                Some("Bearer t1") => true,
-                _ => false,
-            };
-            if good { Reply::good(ask) } else { token_challenge(ask) }
-        })
-        .with_password()
-        .check(|asked, _| {
-            let tokens = asked[0].iter().filter(|ask| ask.path.starts_with("/token")).count();
-            ensure!(tokens == 2, "{tokens} tokens");
-            Ok(())
-        }),
-        case("fails_for_a_wrong_password", |ask, _| match ask.path.starts_with("/token") {
-            true => Reply::new("401 Unauthorized", ""),
-            false => token_challenge(ask),
-        })
-        .with_password()
-        .fails("HTTP status 401: the pull secret is wrong, or has nothing for it"),
-        case("fails_without_a_password", |_, _| {
-            Reply::new("401 Unauthorized", "").header("WWW-Authenticate: Basic realm=x")
-        })
-        .fails("there is no password for it in the pull secret"),
-        case("takes_no_password_to_another_host", |ask, _| {
-            // localhost is the same server, and another host for who has credentials.
-            let host = ask.header("host").unwrap_or_default();
-            let here = host.starts_with("127.0.0.1");
-            let known = ask.header("authorization") == Some(BASIC);
-            match (here, known) {
-                (true, false) => Reply::new("401 Unauthorized", "").header("WWW-Authenticate: Basic realm=x"),
-                (true, true) if ask.is_blob() => {
-                    let port = host.rsplit(':').next().unwrap_or_default();
-                    let location = format!("Location: http://localhost:{port}{}?signature=hush", ask.path);
-                    Reply::new("307 Temporary Redirect", "").header(&location)
-                }
-                (true, true) => Reply::good(ask),
-                (false, true) => Reply::new("400 Bad Request", "credentials where they do not belong"),
-                (false, false) => Reply::good(ask),
-            }
-        })
-        .with_password()
-        .check(|asked, _| {
-            let there: Vec<_> = asked[0]
-                .iter()
-                .filter(|ask| ask.header("host").is_some_and(|host| host.starts_with("localhost")))
-                .collect();
-            ensure!(there.len() == 5, "{} requests at the other host", there.len());
-            ensure!(there.iter().all(|ask| ask.header("authorization").is_none()), "credentials went along");
-            Ok(())
-        }),
-    ]
 }

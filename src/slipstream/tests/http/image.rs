@@ -25,6 +25,8 @@ use testkit::sandbox::Sandbox;
 /// in seconds.
 pub const QUICK: Limits = Limits {
     connect: Duration::from_secs(2),
+    first_byte: Duration::from_secs(2),
+    first_byte_alone: Duration::from_secs(10),
     low_speed: 1000,
     low_speed_time: Duration::from_secs(1),
     retry: RetryPolicy { first: Duration::from_millis(5), cap: Duration::from_millis(40), tries: 8 },
@@ -62,7 +64,7 @@ impl Image {
         let blobs = Layout::at(&node).served()?;
         let mut image = Self { sandbox, blobs: Arc::new(blobs), digest, layers, commit: String::new() };
         let spec = SourceSpec::parse(&format!("oci:{}", node.display()))?;
-        image.commit = image.pull(&spec, &[], Duration::from_secs(60)).0?;
+        image.commit = image.pull(&spec, &[], Duration::from_secs(60), QUICK).0?;
         Ok(image)
     }
 
@@ -96,13 +98,14 @@ impl Image {
         spec: &SourceSpec,
         files: &[(&str, String)],
         time: Duration,
+        limits: Limits,
     ) -> (Result<String>, Vec<(String, Option<String>)>) {
         let mut log = EndpointLog::default();
         let result = self.repo().and_then(|repo| {
             let reference = ImageReference::parse(&self.reference("registry.example"))?;
             let deadline = Instant::now() + time;
             let config = HostConfig::new(Arc::new(RootFiles::new(&self.root(files)?)));
-            let (run_dir, config, limits) = (Path::new("/nonexistent"), &config, QUICK);
+            let (run_dir, config) = (Path::new("/nonexistent"), &config);
             let around = Surroundings { image: &reference, run_dir, config, limits, deadline };
             let source = source::open(spec, &around)?;
             log = source.log();

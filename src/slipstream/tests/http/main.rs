@@ -6,8 +6,12 @@
 
 mod cases;
 mod crowd;
+mod door;
 mod image;
+mod logins;
+mod program;
 mod signatures;
+mod slow;
 mod web;
 
 use std::process::ExitCode;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     }
     tests.extend(module("web", web::cases(&image)));
     tests.extend(signatures::cases());
+    tests.extend(module("program", program::cases(&image)));
     tests.push(crowd::case(&image));
     drop(image);
     // They measure time, and the limits are short.
@@ -64,11 +69,13 @@ fn check(image: &Image, case: &Case) -> Result<()> {
     let servers = case.servers.iter().map(start).collect::<Result<Vec<_>>>()?;
     let endpoints: Vec<_> = servers.iter().map(|server| format!("{}/os/node", server.host())).collect();
     let mut files = vec![(REGISTRIES, registries(&endpoints))];
-    if case.credentials {
-        // user:hush
-        files.push((AUTH, format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpodXNo"}}}}}}"#, servers[0].host())));
+    if let Some(entry) = &case.credentials {
+        files.push((AUTH, format!(r#"{{"auths": {{"{}": {entry}}}}}"#, servers[0].host())));
     }
-    let (result, log) = image.pull(&SourceSpec::Registry, &files, case.time);
+    if case.silent_tls {
+        servers.iter().for_each(Server::ignore_tls);
+    }
+    let (result, log) = image.pull(&SourceSpec::Registry, &files, case.time, case.limits);
     let asked: Vec<_> = servers.iter().map(Server::asked).collect();
     match (&result, case.error) {
         (Ok(commit), None) => ensure!(*commit == image.commit, "commit {commit}, not {}", image.commit),

@@ -9,7 +9,7 @@ use contract::names::SourceSpec;
 use testkit::server::{Reply, Server};
 use testkit::suite::{Case, Shared};
 
-use crate::image::Image;
+use crate::image::{Image, QUICK};
 
 /// The most time that a pull may take.
 const TIME: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ fn pull(image: &Image, path: &str, expected: Option<&str>) -> Result<()> {
         false => Reply::new("404 Not Found", ""),
     })?;
     let spec = SourceSpec::parse(&format!("http://{}/{path}", server.host()))?;
-    let (result, log) = image.pull(&spec, &[], TIME);
+    let (result, log) = image.pull(&spec, &[], TIME, QUICK);
     match (result, expected) {
         (Ok(commit), None) => {
             ensure!(commit == image.commit, "commit {commit}, not {}", image.commit);

@@ -84,16 +84,32 @@ impl From<String> for Text {
 
 fn trust(ca: &File) -> Vec<Case> {
     let (text, other) = (ca.1.clone(), Text::Certificate("other"));
-    let client = |name: &str, text: Text| (format!("/etc/docker/certs.d/mutual.example/{name}"), text);
+    let client = |host: &str| {
+        let path = |end: &str| format!("/etc/docker/certs.d/{host}/node.{end}");
+        [(path("cert"), Text::Certificate("client")), (path("key"), Text::Key("client"))]
+    };
     let mut mutual = case("shows_its_client_certificate", "mutual.example/os/node", &[ca], Expected::Image);
-    mutual.files.push(client("node.cert", Text::Certificate("client")));
-    mutual.files.push(client("node.key", Text::Key("client")));
+    mutual.files.extend(client("mutual.example"));
+    let guarded = |name, shown: &[&str], after| {
+        let mut case =
+            case(name, "guarded.example/os/node", &[ca, &auth(&[("guarded.example", BASIC)])], Expected::Image);
+        case.files.extend(shown.iter().flat_map(|host| client(host)));
+        Case { after, ..case }
+    };
     let directory = |text| ("/etc/containers/certs.d/open.example/ca.crt", text);
     let insecure = "[[registry]]\nlocation = \"open.example\"\ninsecure = true\n".to_owned();
     vec![
         case("trusts_the_ca_of_the_cluster", "open.example/os/node", &[ca], Expected::Image),
         case("trusts_the_ca_of_the_registry", "open.example/os/node", &[&directory(text)], Expected::Image),
         mutual,
+        guarded("keeps_its_client_certificate_from_the_token_server", &["guarded.example"], |lab| {
+            shown_to_token_server(lab, "NONE")
+        }),
+        guarded(
+            "shows_the_token_server_a_client_certificate_of_its_own",
+            &["guarded.example", "tokens.example"],
+            |lab| shown_to_token_server(lab, "SUCCESS"),
+        ),
         case(
             "takes_any_certificate_of_an_insecure_registry",
             "open.example/os/node",
@@ -121,6 +137,14 @@ fn trust(ca: &File) -> Vec<Case> {
     ]
 }
 
+/// Checks what nginx says of the certificates at the token server.
+fn shown_to_token_server(lab: &Lab, verdict: &str) -> Result<()> {
+    let journal = lab.daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    let right = journal.iter().all(|line| line.ends_with(&format!("client={verdict}")));
+    ensure!(right && !journal.is_empty(), "not {verdict}: {journal:?}");
+    Ok(())
+}
+
 fn auth(entries: &[(&str, &str)]) -> File {
     let list: Vec<_> = entries.iter().map(|(key, auth)| format!("{key:?}: {{\"auth\": {auth:?}}}")).collect();
     (PULL_SECRET, format!("{{\"auths\": {{{}}}}}", list.join(", ")).into())
@@ -137,11 +161,21 @@ fn credentials(ca: &File) -> Vec<Case> {
         let journal = lab.daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let asked: Vec<_> = journal.iter().filter(|line| line.starts_with('+')).collect();
         // One token serves all blobs.
-        ensure!(asked.len() == 1 && asked[0].contains("scope=repository%3Aos%2Fnode%3Apull"), "it asked {asked:?}");
+        let query = "/token?account=puller&service=token.example&scope=repository%3Aos%2Fnode%3Apull ";
+        ensure!(asked.len() == 1 && asked[0].contains(query), "it asked {asked:?}");
+        Ok(())
+    };
+    let mut first = case("takes_the_closest_entry", basic, &[ca, &closest], Expected::Image);
+    first.after = |lab| {
+        let log = lab.daemons.basic.log()?;
+        let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+        let (pings, refused) = (count("\"GET /v2/ HTTP"), count("\" 401 "));
+        // It logs in with the first request after it has asked how.
+        ensure!(pings == 1 && refused == 1, "{pings} at /v2/, {refused} refused: {log}");
         Ok(())
     };
     vec![
-        case("takes_the_closest_entry", basic, &[ca, &closest], Expected::Image),
+        first,
         granted,
         case("fails_without_a_password", basic, &[ca], Expected::Error(&["basic.example:5000", "401", "no password"])),
         case(
@@ -168,6 +202,8 @@ fn places(ca: &File) -> Vec<Case> {
     let half = mirrors(&format!("location = \"open.example\"\n{}", mirror("half.example:5000", "insecure = true\n")));
     let tags = mirror("half.example:5000", "insecure = true\npull-from-mirror = \"tag-only\"\n");
     let tags = mirrors(&format!("location = \"open.example\"\n{tags}"));
+    let plain = mirrors("location = \"plain.example\"\ninsecure = true\n");
+    let moved = mirrors("location = \"moved.example\"\ninsecure = true\n");
     let blocked = mirrors("location = \"open.example\"\nblocked = true\n");
     let missing = mirrors(&format!("location = \"open.example/gone\"\n{}", mirror("open.example/lost", "")));
     let mut halves =
@@ -209,6 +245,14 @@ fn places(ca: &File) -> Vec<Case> {
         web("pulls_a_layout_behind_nginx_without_tls", "http://web.example/node/"),
         Case { source: "https://web.example/absent", ..gone },
         Case { after: nothing_was_asked, ..refused },
+        case("goes_to_http_where_another_service_has_https", "plain.example/os/node", &[ca, &plain], Expected::Image),
+        case("follows_an_insecure_registry_to_http", "moved.example/os/node", &[ca, &moved], Expected::Image),
+        case(
+            "does_not_follow_a_registry_to_http",
+            "moved.example/os/node",
+            &[ca],
+            Expected::Error(&["a redirect from https to http://web.example/node/blobs/", "insecure = true"]),
+        ),
         case(
             "fails_if_no_endpoint_has_it",
             "open.example/gone/node",

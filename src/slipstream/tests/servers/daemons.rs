@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The servers: Debian's docker-registry in five shapes, nginx, tinyproxy.
+//! The servers: Debian's docker-registry in seven shapes, nginx, tinyproxy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,10 @@ pub struct Daemons {
     pub token: Daemon,
     pub half: Daemon,
     pub mutual: Daemon,
+    /// It wants a client certificate and a token.
+    pub guarded: Daemon,
+    /// It does not do TLS; something else does, on the same host.
+    pub plain: Daemon,
     pub web: Daemon,
     pub proxy: Daemon,
     pub tokens: Journal,
@@ -49,6 +53,8 @@ impl Daemons {
             token: registry.start("token", 443, true, &token_auth(pki))?,
             half: half.start("half", 5000, false, "")?,
             mutual: registry.start("mutual", 443, true, "mutual")?,
+            guarded: registry.start("guarded", 443, true, &format!("mutual{}", token_auth(pki)))?,
+            plain: registry.start("plain", 80, false, "")?,
             web: nginx(dir, pki)?,
             proxy: tinyproxy(dir)?,
             open,
@@ -69,8 +75,11 @@ impl Daemons {
         self.token.wait(address("token.example")?, 443)?;
         self.half.wait(address("half.example")?, 5000)?;
         self.mutual.wait(address("mutual.example")?, 443)?;
+        self.guarded.wait(address("guarded.example")?, 443)?;
+        self.plain.wait(address("plain.example")?, 80)?;
         self.web.wait(address("web.example")?, 443)?;
         self.web.wait(address("tokens.example")?, 443)?;
+        self.web.wait(address("moved.example")?, 443)?;
         self.proxy.wait(address("proxy.example")?, 3128)?;
         Ok(self)
     }
@@ -83,7 +92,7 @@ struct Registry<'a> {
 }
 
 impl Registry<'_> {
-    /// `auth` is a part of its configuration, or `mutual`: it wants a client certificate.
+    /// `auth` is a part of its configuration; with `mutual` in front it wants a client certificate.
     fn start(&self, name: &str, port: u16, tls: bool, auth: &str) -> Result<Daemon> {
         let at = address(&format!("{name}.example"))?;
         let mut text = format!(
@@ -95,10 +104,11 @@ impl Registry<'_> {
             let (certificate, key) = (certificate.display(), key.display());
             text += &format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
         }
-        match auth {
-            "mutual" => text += &format!("    clientcas:\n      - {}\n", self.pki.pem("ca").display()),
-            auth => text += auth,
+        let (mutual, auth) = auth.strip_prefix("mutual").map_or((false, auth), |rest| (true, rest));
+        if mutual {
+            text += &format!("    clientcas:\n      - {}\n", self.pki.pem("ca").display());
         }
+        text += auth;
         let path = self.dir.join(format!("{name}.yml"));
         fs::write(&path, text).context("writing a configuration")?;
         let path = path.display().to_string();
@@ -158,16 +168,22 @@ fn half_of(storage: &Path, dir: &Path, layers: &[String]) -> Result<PathBuf> {
 
 fn nginx(dir: &Path, pki: &Pki) -> Result<Daemon> {
     let (web, tokens) = (address("web.example")?, address("tokens.example")?);
-    let (certificate, key, root) = (pki.pem("server"), pki.key("server"), dir.display());
+    let (plain, moved) = (address("plain.example")?, address("moved.example")?);
+    let (certificate, key, ca, root) = (pki.pem("server"), pki.key("server"), pki.pem("ca"), dir.display());
     let text = format!(
         "daemon off; master_process off; pid {root}/nginx.pid; error_log stderr;\nevents {{}}\nhttp {{\n\
          access_log {root}/nginx-access.log; client_body_temp_path {root}/nginx-body; proxy_temp_path {root}/nginx-proxy;\n\
          fastcgi_temp_path {root}/nginx-fastcgi; uwsgi_temp_path {root}/nginx-uwsgi; scgi_temp_path {root}/nginx-scgi;\n\
          ssl_certificate {}; ssl_certificate_key {};\n\
          server {{ listen {web}:443 ssl http2; listen {web}:80; root {root}/www; }}\n\
-         server {{ listen {tokens}:443 ssl; location / {{ proxy_pass http://{tokens}:8080; }} }}\n}}\n",
+         server {{ listen {tokens}:443 ssl; ssl_client_certificate {}; ssl_verify_client optional;\n\
+         location / {{ proxy_set_header X-Client $ssl_client_verify; proxy_pass http://{tokens}:8080; }} }}\n\
+         server {{ listen {plain}:443 ssl; return 404; }}\n\
+         server {{ listen {moved}:443 ssl; location = /v2/ {{ return 200 '{{}}'; }}\n\
+         location ~ ^/v2/os/node/[a-z]+/sha256:(.*) {{ return 307 http://web.example/node/blobs/sha256/$1; }} }}\n}}\n",
         certificate.display(),
-        key.display()
+        key.display(),
+        ca.display()
     );
     let path = dir.join("nginx.conf");
     fs::write(&path, text).context("writing nginx.conf")?;

@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use testkit::programs::output;
 
 /// The hosts. Not loopback: that never goes through a proxy.
-pub const HOSTS: [(&str, &str); 9] = [
+pub const HOSTS: [(&str, &str); 12] = [
     ("open.example", "10.77.0.10"),
     ("basic.example", "10.77.0.11"),
     ("token.example", "10.77.0.12"),
@@ -22,6 +22,9 @@ pub const HOSTS: [(&str, &str); 9] = [
     ("proxy.example", "10.77.0.17"),
     // It has an address, and nothing listens there.
     ("dead.example", "10.77.0.18"),
+    ("guarded.example", "10.77.0.20"),
+    ("plain.example", "10.77.0.21"),
+    ("moved.example", "10.77.0.22"),
 ];
 /// Where the proxy's own connections come from.
 pub const PROXY_SOURCE: &str = "10.77.0.19";

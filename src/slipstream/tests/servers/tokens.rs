@@ -22,7 +22,7 @@ pub const SERVICE: &str = "token.example";
 /// The only user: `puller`, `open sesame`.
 pub const BASIC: &str = "cHVsbGVyOm9wZW4gc2VzYW1l";
 
-/// The request lines, with `+` before those that were granted.
+/// The request lines, with `+` before those that were granted, and what nginx says of the client's certificate behind them.
 pub type Journal = Arc<Mutex<Vec<String>>>;
 
 /// Serve, in a thread that ends with the test.
@@ -46,10 +46,13 @@ pub fn serve(address: &str, pki: &Pki, work: PathBuf) -> Result<Journal> {
 fn answer(mut stream: TcpStream, signer: &Signer, journal: &Journal) -> Result<()> {
     let mut lines = BufReader::new(stream.try_clone().context("sharing a stream")?).lines();
     let request = lines.next().context("reading a request")??;
-    let mut granted = false;
+    let (mut granted, mut client) = (false, "unknown".to_owned());
     for line in lines {
         let line = line.context("reading a header")?;
         granted |= line.eq_ignore_ascii_case(&format!("authorization: basic {BASIC}"));
+        if let Some(verdict) = line.strip_prefix("X-Client: ") {
+            verdict.clone_into(&mut client);
+        }
         if line.is_empty() {
             break;
         }
@@ -60,7 +63,7 @@ fn answer(mut stream: TcpStream, signer: &Signer, journal: &Journal) -> Result<(
         false => ("401 Unauthorized", "{}".to_owned()),
     };
     let mark = if granted { "+" } else { "" };
-    journal.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{mark}{request}"));
+    journal.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{mark}{request} client={client}"));
     let head = "Content-Type: application/json\r\nWWW-Authenticate: Basic realm=\"tokens\"\r\nConnection: close";
     let length = body.len();
     write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").context("answering")
