@@ -16,6 +16,7 @@ use source::{Surroundings, VerifiedImage};
 use tempfile::TempDir;
 use testkit::image::Image as Written;
 use testkit::layout::Layout;
+use testkit::server::{Ask, Server};
 use testkit::signature::{Signatures, payload};
 
 use crate::image::QUICK;
@@ -23,6 +24,14 @@ use crate::{REGISTRIES, registries};
 
 /// The most time for a lookup.
 const TIME: Duration = Duration::from_secs(30);
+
+/// The path at which a registry is asked how to log in.
+pub const PING: &str = "/v2/";
+
+/// Returns the requests for documents and blobs.
+pub fn asked_for(server: &Server) -> Vec<Ask> {
+    server.asked().into_iter().filter(|ask| ask.path != PING).collect()
+}
 
 /// A tiny image in a layout.
 pub struct Image {

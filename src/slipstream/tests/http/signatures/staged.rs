@@ -12,7 +12,7 @@ use testkit::layout::Layout;
 use testkit::server::{Reply, Server};
 use testkit::suite::{Case, module};
 
-use super::image::{Image, ensure_found};
+use super::image::{Image, asked_for, ensure_found};
 
 /// The kinds of layout.
 const KINDS: [Kind; 3] = [Kind::Layout, Kind::Archive, Kind::Web];
@@ -79,7 +79,8 @@ fn asks_the_registry(kind: Kind) -> Result<()> {
     let (endpoint, before) = (format!("{}/os/node", registry.host()), opened.log());
     ensure!(registry.asked().is_empty() && !before.iter().any(|(name, _)| *name == endpoint), "{kind:?}: {before:?}");
     ensure_found(&opened.signatures()?, &[&image.digest], &endpoint).with_context(|| format!("{kind:?}"))?;
-    ensure!(registry.asked().len() == 2, "{kind:?}: {:#?}", registry.asked());
+    let asked = asked_for(&registry);
+    ensure!(asked.len() == 2, "{kind:?}: {asked:#?}");
     let (before, log) = (before.len(), opened.log());
     ensure!(log.len() == before + 1 && log[before] == (endpoint, None), "{kind:?}: {log:?}");
     Ok(())
@@ -90,7 +91,8 @@ fn finds_nothing(kind: Kind) -> Result<()> {
     let (spec, _server) = source(kind, &image)?;
     let registry = registry(HashMap::new())?;
     let found = image.open(&spec, &[registry.host()])?.signatures()?;
-    ensure!(found.is_empty() && registry.asked().len() == 1, "{kind:?}: {found:?}, {:#?}", registry.asked());
+    let asked = asked_for(&registry);
+    ensure!(found.is_empty() && asked.len() == 1, "{kind:?}: {found:?}, {asked:#?}");
     Ok(())
 }
 
