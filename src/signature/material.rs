@@ -3,7 +3,7 @@
 //!
 //! Tested by `src/signature/sigstore.rs`
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use contract::files::Files;
 
 use crate::json::Fields;
@@ -37,6 +37,7 @@ impl Material {
         let [path, data] = names;
         at_most_one(fields, &names)?;
         if let Some(file) = fields.text(path)? {
+            ensure!(!file.is_empty(), "{path} of {} is empty", fields.name());
             return Ok(Some(Self::file(path, file, files)));
         }
         fields.text(data)?.map(|text| Self::data(data, text)).transpose()

@@ -17,6 +17,8 @@ const PATHS: [&str; 2] = ["/etc/containers/policy.json", "/usr/share/containers/
 pub(crate) const ACCEPT: &str = "insecureAcceptAnything";
 pub(crate) const REJECT: &str = "reject";
 pub(crate) const SIGSTORE: &str = "sigstoreSigned";
+const SIGNED_BY: &str = "signedBy";
+const SIGNED_BASE_LAYER: &str = "signedBaseLayer";
 /// The transport that node images come by, whatever the source is: the origin names a registry. Requirements of the others
 /// are only checked, so that no key file is read for them.
 const TRANSPORT: &str = "docker";
@@ -119,14 +121,20 @@ fn requirement(value: &Value, files: &dyn Files) -> Result<Requirement> {
     object(value, "a requirement")?;
     let kind = value.get("type").and_then(Value::as_str).context("a requirement has no type")?;
     let plain = |requirement| Fields::of(value, kind, &["type"]).map(|_| requirement);
+    let unsupported = Requirement::Unsupported(kind.to_owned());
     match kind {
         ACCEPT => plain(Requirement::Accept),
         REJECT => plain(Requirement::Reject),
         SIGSTORE => Ok(Requirement::Sigstore(Box::new(Sigstore::parse(value, files)?))),
-        // signedBy and signedBaseLayer, and what tools may learn. It is refused where it holds, so its fields do not matter.
+        SIGNED_BY => {
+            let known = ["type", "keyType", "keyPath", "keyPaths", "keyData", "signedIdentity"];
+            Fields::of(value, kind, &known).map(|_| unsupported)
+        }
+        SIGNED_BASE_LAYER => Fields::of(value, kind, &["type", "baseLayerIdentity"]).map(|_| unsupported),
+        // What tools may learn. It is refused where it holds, so its fields do not matter.
         other => {
             ensure!(!other.is_empty(), "a requirement has an empty type");
-            Ok(Requirement::Unsupported(other.to_owned()))
+            Ok(unsupported)
         }
     }
 }
@@ -337,6 +345,16 @@ mod tests {
                 "more than reject",
                 one(r#"{"type": "reject", "a": 1}"#),
                 "reading its default: reject has the unknown key \"a\"",
+            ),
+            (
+                "more than signedBy",
+                one(r#"{"type": "signedBy", "keyTypo": 1}"#),
+                "reading its default: signedBy has the unknown key \"keyTypo\"",
+            ),
+            (
+                "more than signedBaseLayer",
+                one(r#"{"type": "signedBaseLayer", "a": 1}"#),
+                "reading its default: signedBaseLayer has the unknown key \"a\"",
             ),
             (
                 "another transport's",
