@@ -27,9 +27,10 @@ impl Files for Memory {
         Ok(at.and_then(|at| self.0.get(at)).filter(|bytes| !bytes.is_empty()).cloned())
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<String>> {
-        let drop_ins = dir == "/etc/containers/registries.conf.d";
-        Ok(if drop_ins { vec!["1.conf".to_owned()] } else { Vec::new() })
+    fn list(&self, dir: &str) -> Result<Option<Vec<String>>> {
+        let start = format!("{dir}/");
+        let names: Vec<_> = PATHS.iter().filter_map(|path| path.strip_prefix(&start).map(str::to_owned)).collect();
+        Ok((!names.is_empty()).then_some(names))
     }
 }
 

@@ -49,7 +49,7 @@ struct Mirror {
 /// Read the file and its drop-ins.
 pub(super) fn load(files: &dyn Files) -> Result<Registries> {
     let mut merged = Registries::default();
-    let drop_ins = files.list(DROP_INS)?.into_iter().filter(|name| name.ends_with(".conf"));
+    let drop_ins = files.list(DROP_INS)?.unwrap_or_default().into_iter().filter(|name| name.ends_with(".conf"));
     let paths = [CONFIG.to_owned()].into_iter().chain(drop_ins.map(|name| format!("{DROP_INS}/{name}")));
     for path in paths {
         let Some(text) = read_text(files, &path)? else { continue };
