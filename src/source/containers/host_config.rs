@@ -40,9 +40,16 @@ impl HostConfig {
         }
     }
 
-    /// Returns why registries.conf has no registry ask for an image; `None` if one may be asked.
+    /// Returns why nobody must be asked for an image: every endpoint is blocked. `None` if one may be asked.
     pub fn blocked(&self, image: &ImageReference) -> Result<Option<String>> {
-        Ok(registries::load(self.files.as_ref())?.blocked(image))
+        let mut reasons: Vec<String> = Vec::new();
+        for endpoint in self.endpoints(image)? {
+            let Some(reason) = endpoint.blocked else { return Ok(None) };
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        Ok(Some(reasons.join("; ")))
     }
 
     /// Where to look for an image, in this order: mirrors first, the place that it names last.
@@ -52,7 +59,7 @@ impl HostConfig {
 
     /// Who we are at `location`, which is `host[:port]` or `host[:port]/repo`.
     pub fn credentials(&self, location: &str) -> Result<Option<Credentials>> {
-        auth::load(self.files.as_ref())?.find(location)
+        auth::find(self.files.as_ref(), location)
     }
 
     /// CA and client certificates for `host[:port]`, as it was written in the location.
@@ -61,7 +68,7 @@ impl HostConfig {
     }
 
     /// CA certificates in PEM that the administrator has added to those of the system.
-    pub fn extra_ca(&self) -> Result<Vec<Vec<u8>>> {
+    pub fn anchors(&self) -> Result<Vec<Vec<u8>>> {
         certs::anchors(self.files.as_ref())
     }
 
@@ -90,11 +97,13 @@ mod tests {
         let config = HostConfig::new(files);
         let quay = image("quay.io/os/node");
         config.check_policy(&quay).unwrap();
-        let endpoint = Endpoint { location: "quay.io/os/node".to_owned(), insecure: false, mirror: false };
+        let endpoint =
+            Endpoint { location: "quay.io/os/node".to_owned(), insecure: false, mirror: false, blocked: None };
+        assert_eq!(config.blocked(&quay).unwrap(), None);
         assert_eq!(config.endpoints(&quay).unwrap(), [endpoint]);
         assert!(config.credentials("quay.io/os/node").unwrap().is_none());
         assert_eq!(config.certs("quay.io").unwrap(), Certs::default());
-        assert!(config.extra_ca().unwrap().is_empty());
+        assert!(config.anchors().unwrap().is_empty());
         assert_eq!(config.proxy().unwrap(), Proxy::default());
     }
 

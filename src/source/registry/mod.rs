@@ -31,25 +31,29 @@ pub(super) fn open(around: &Surroundings<'_>) -> Result<Fetcher> {
     let Surroundings { image, config, limits, deadline, .. } = *around;
     let endpoints = config.endpoints(image)?;
     ensure!(!endpoints.is_empty(), "the configuration has no place for {image}");
-    let places = endpoints.iter().map(|endpoint| {
-        Place::new(endpoint, config).with_context(|| format!("setting up endpoint {}", endpoint.location))
+    let anchors = config.anchors()?;
+    let places = endpoints.into_iter().map(|endpoint| {
+        let place = match &endpoint.blocked {
+            Some(reason) => Err(Failure::last(reason)),
+            None => Place::new(&endpoint, config, &anchors).context("setting it up").map_err(Failure::from),
+        };
+        (endpoint.location, place)
     });
-    let client = Client::new(limits, config.proxy()?, deadline);
-    let mirrors = Mirrors { places: places.collect::<Result<_>>()?, client };
+    let mirrors = Mirrors { places: places.collect(), client: Client::new(limits, config.proxy()?, deadline) };
     Ok(Fetcher::new(Box::new(mirrors), limits, deadline))
 }
 
 /// The endpoints of an image.
 #[derive(Debug)]
 struct Mirrors {
-    places: Vec<Place>,
+    /// By name: how to ask it, or why that cannot be done, which is its answer.
+    places: Vec<(String, Result<Place, Failure>)>,
     client: Client,
 }
 
 /// An endpoint, and what we have learned of it.
 #[derive(Debug)]
 struct Place {
-    name: String,
     host: String,
     repository: String,
     insecure: bool,
@@ -66,13 +70,12 @@ struct State {
 }
 
 impl Place {
-    fn new(endpoint: &Endpoint, config: &HostConfig) -> Result<Self> {
+    fn new(endpoint: &Endpoint, config: &HostConfig, anchors: &[Vec<u8>]) -> Result<Self> {
         let (host, repository) = endpoint.location.split_once('/').context("it has no repository")?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
         ensure!(!repository.is_empty() && repository.bytes().all(plain), "it has a bad repository {repository:?}");
-        let tls = tls_for(config, host)?;
+        let tls = tls_for(config, host, anchors)?;
         let place = Self {
-            name: endpoint.location.clone(),
             host: if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }.to_owned(),
             repository: repository.to_owned(),
             insecure: endpoint.insecure,
@@ -145,11 +148,12 @@ impl Place {
 
 impl Places for Mirrors {
     fn names(&self) -> Vec<String> {
-        self.places.iter().map(|place| place.name.clone()).collect()
+        self.places.iter().map(|(name, _)| name.clone()).collect()
     }
 
     fn open(&self, place: usize, want: &Want, from: u64) -> Result<Response, Failure> {
-        let place = self.places.get(place).ok_or_else(|| Failure::last("there is no such endpoint"))?;
+        let (_, place) = self.places.get(place).ok_or_else(|| Failure::last("there is no such endpoint"))?;
+        let place = place.as_ref().map_err(Clone::clone)?;
         if !place.with_state(|state| state.plain) {
             let failure = match place.send(&self.client, Scheme::Https, want, from) {
                 Err(failure) if place.insecure && failure.kind == Kind::NoConnection => failure,

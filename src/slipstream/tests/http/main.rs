@@ -7,6 +7,7 @@
 mod cases;
 mod crowd;
 mod image;
+mod setup;
 mod web;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         tests.extend(module(name, cases.into_iter().map(test)));
     }
     tests.extend(module("web", web::cases(&image)));
+    tests.extend(module("setup", setup::cases(&image)));
     tests.push(crowd::case(&image));
     drop(image);
     // They measure time, and the limits are short.

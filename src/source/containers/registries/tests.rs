@@ -4,9 +4,12 @@
 use super::*;
 use crate::containers::fixtures::{image, root};
 
-/// Endpoints as text: `location`, with `!` if insecure, `+` if a mirror.
+/// Endpoints as text: `location`, with `!` if insecure, `+` if a mirror, `-` if blocked.
 fn shown(registries: &Registries, name: &str) -> Result<Vec<String>> {
-    let flags = |e: &Endpoint| [if e.insecure { "!" } else { "" }, if e.mirror { "+" } else { "" }].concat();
+    let flags = |e: &Endpoint| {
+        let flags = [(e.blocked.is_some(), "-"), (e.insecure, "!"), (e.mirror, "+")];
+        flags.map(|(set, flag)| if set { flag } else { "" }).concat()
+    };
     Ok(registries.endpoints(&image(name))?.iter().map(|e| format!("{}{}", flags(e), e.location)).collect())
 }
 
@@ -50,6 +53,26 @@ Insecure = true
 location = "blocked.example"
 blocked = true
 [[registry]]
+prefix = "blocked.example/release"
+location = "blocked.example/release"
+blocked = true
+[[registry.mirror]]
+location = "all.example/release"
+[[registry.mirror]]
+location = "blocked.example/mirror"
+[[registry]]
+prefix = "open.example"
+location = "blocked.example/moved"
+[[registry.mirror]]
+location = "insecure.example"
+[[registry]]
+location = "insecure.example"
+insecure = true
+[[registry]]
+prefix = "quay.io/by/digest@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+location = "quay.io/by/digest"
+blocked = true
+[[registry]]
 prefix = "hostonly.example/a/b"
 location = "hostonly.example"
 "#;
@@ -81,11 +104,18 @@ fn endpoints_of_images() {
         ("a wildcard wants a subdomain", "wild.example/x", Ok(&["wild.example/x"])),
         ("a wildcard is for hosts", "evil.example/a.wild.example/x", Ok(&["evil.example/a.wild.example/x"])),
         ("wildcard ends at the host's end", "a.wild.example.org/x", Ok(&["a.wild.example.org/x"])),
+        ("blocked", "blocked.example/x", Ok(&["-blocked.example/x"])),
         (
-            "blocked",
-            "blocked.example/x",
-            Err("registry \"blocked.example\" is blocked: /etc/containers/registries.conf"),
+            "blocked, with mirrors that are and are not",
+            "blocked.example/release/node",
+            Ok(&["+all.example/release/node", "-+blocked.example/mirror/node", "-blocked.example/release/node"]),
         ),
+        (
+            "at a location that is blocked; a mirror is insecure by its own key only",
+            "open.example/x",
+            Ok(&["+insecure.example/x", "-blocked.example/moved/x"]),
+        ),
+        ("a prefix with a digest", "quay.io/by/digest", Ok(&["!quay.io/by/digest"])),
         (
             "location without repository",
             "hostonly.example/a/b",
@@ -153,6 +183,30 @@ fn what_is_refused() {
     ] {
         let error = format!("{:#}", parse(&text).unwrap_err());
         assert!(error.contains("nesting depth"), "{label}: {error}");
+    }
+}
+
+#[test]
+fn an_image_is_blocked_if_every_endpoint_is() {
+    const SOURCE: &str = "[[registry]]\nlocation='a.example'\nblocked=true\n[[registry.mirror]]\nlocation=";
+    let reason = |prefix: &str, file: &str| {
+        format!("registry \"{prefix}\" is blocked: /etc/containers/registries.conf{file} has blocked = true for it")
+    };
+    let (a, b) = (reason("a.example", ""), reason("b.example", ".d/1.conf"));
+    for (label, mirror, blocked, expected) in [
+        ("a mirror may be asked", "b.example/x", "c.example", None),
+        ("no endpoint may be asked", "b.example/x", "b.example", Some(format!("{b}; {a}"))),
+        ("for one reason", "a.example/x", "c.example", Some(a)),
+    ] {
+        let (_dir, files) = root(&[
+            ("/etc/containers/registries.conf", &format!("{SOURCE}'{mirror}'\n")),
+            (
+                "/etc/containers/registries.conf.d/1.conf",
+                &format!("[[registry]]\nlocation='{blocked}'\nblocked=true\n"),
+            ),
+        ]);
+        let got = crate::containers::HostConfig::new(files).blocked(&image("a.example/node")).unwrap();
+        assert_eq!(got, expected, "{label}");
     }
 }
 
