@@ -7,10 +7,11 @@
 use anyhow::{Context, Result, bail, ensure};
 use contract::files::Files;
 
+use crate::containers::search_paths;
 use crate::http::Secret;
 
-/// The first directory that has the host counts, as in containers/image.
-const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
+/// Docker's directory, which counts least.
+const DOCKER: &str = "/etc/docker/certs.d";
 /// Where `update-ca-trust` (Fedora, RHEL; the MCO puts openshift-config-user-ca-bundle.crt into the first one) and
 /// `update-ca-certificates` (Debian) take CAs from.
 const ANCHORS: [&str; 3] =
@@ -30,10 +31,10 @@ pub struct Certs {
 /// The certificates for `host[:port]`.
 pub(super) fn of_host(files: &dyn Files, host: &str) -> Result<Certs> {
     ensure!(!host.contains('/') && !matches!(host, "" | "." | ".."), "{host:?} is no host");
-    for parent in CERTS_D {
+    for parent in search_paths::directories("certs", "").into_iter().chain([DOCKER.to_owned()]) {
         let directory = format!("{parent}/{host}");
-        let names = files.list(&directory)?.unwrap_or_default();
-        if !names.is_empty() {
+        // The first that is there counts, an empty one too.
+        if let Some(names) = files.list(&directory)? {
             return read_directory(files, &directory, &names).with_context(|| format!("reading {directory}"));
         }
     }
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn certificates_of_hosts() {
-        let (_dir, files) = root(&[
+        let (dir, files) = root(&[
+            ("/etc/docker/certs.d/empty.example/a.crt", "not read"),
             ("/etc/containers/certs.d/one.example/ca.crt", "one"),
             ("/etc/docker/certs.d/one.example/other.crt", "not read"),
             ("/etc/docker/certs.d/two.example:5000/a.crt", "a"),
@@ -102,11 +104,19 @@ mod tests {
             ("/etc/docker/certs.d/two.example:5000/more.cert", "more"),
             ("/etc/docker/certs.d/two.example:5000/more.key", "more"),
             ("/etc/docker/certs.d/two.example:5000/README", "ignored"),
+            ("/etc/containers/certs.rootful.d/root.example/a.crt", "of root"),
+            ("/etc/containers/certs.d/root.example/a.crt", "not read"),
+            ("/usr/share/containers/certs.d/vendor.example/a.crt", "of the vendor"),
+            ("/etc/docker/certs.d/vendor.example/a.crt", "not read"),
             ("/etc/docker/certs.d/nokey/client.cert", "c"),
             ("/etc/docker/certs.d/nocert/client.key", "k"),
         ]);
+        std::fs::create_dir(dir.path().join("etc/containers/certs.d/empty.example")).unwrap();
         for (label, host, expected) in [
             ("first directory wins", "one.example", Ok((&["one"][..], None))),
+            ("root's directory", "root.example", Ok((&["of root"], None))),
+            ("the vendor's directory", "vendor.example", Ok((&["of the vendor"], None))),
+            ("an empty directory", "empty.example", Ok((&[], None))),
             ("client", "two.example:5000", Ok((&["a", "b"], Some(("certificate", "hush"))))),
             ("another port", "two.example", Ok((&[], None))),
             ("no key", "nokey", Err("client certificate client.cert has no key client.key")),

@@ -14,6 +14,7 @@ mod host_config;
 mod policy_json;
 mod proxy;
 mod registries;
+mod search_paths;
 mod text;
 
 pub use auth::Credentials;

@@ -13,11 +13,9 @@ use toml_span::Value;
 use toml_span::value::Table;
 
 use crate::containers::endpoint::Endpoint;
+use crate::containers::search_paths;
 use crate::containers::text::read_text;
 
-/// The file, and the directory whose files are put over it.
-const CONFIG: &str = "/etc/containers/registries.conf";
-const DROP_INS: &str = "/etc/containers/registries.conf.d";
 /// Start of a prefix that stands for all subdomains.
 const WILDCARD: &str = "*.";
 
@@ -47,13 +45,19 @@ struct Mirror {
     for_digests: bool,
 }
 
-/// Reads the file and its drop-ins.
+/// Reads the main file and the drop-ins.
 pub(super) fn load(files: &dyn Files) -> Result<Registries> {
     let mut merged = Registries::default();
-    let drop_ins = files.list(DROP_INS)?.unwrap_or_default().into_iter().filter(|name| name.ends_with(".conf"));
-    for path in [CONFIG.to_owned()].into_iter().chain(drop_ins.map(|name| format!("{DROP_INS}/{name}"))) {
+    for path in search_paths::main_files("registries.conf") {
         if let Some(text) = read_text(files, &path)? {
             merged.add(&text, &path)?;
+            break;
+        }
+    }
+    for path in search_paths::drop_ins(files, "registries", ".conf")? {
+        match read_text(files, &path)? {
+            Some(text) => merged.add(&text, &path)?,
+            None => log::warn!("{path} is a link that leads nowhere: it does not count"),
         }
     }
     Ok(merged)

@@ -227,6 +227,24 @@ fn drop_ins_replace_registries_of_the_same_prefix() {
     assert_eq!(shown(&registries, "a.example/x").unwrap(), ["!a.example/x"]);
     assert_eq!(shown(&registries, "b.example/x").unwrap(), ["c.example/x"]);
 
+    // A later name counts more, wherever it is; of the main files the first counts, of equal names too.
+    let (dir, files) = root(&[
+        ("/usr/share/containers/registries.conf", "[[registry]]\nlocation='a.example'\ninsecure=true\n"),
+        ("/usr/share/containers/registries.conf.d/90.conf", "[[registry]]\nlocation='b.example'\ninsecure=true\n"),
+        ("/etc/containers/registries.rootful.conf.d/10.conf", "[[registry]]\nlocation='b.example'\nblocked=true\n"),
+    ]);
+    let of_vendor = load(files.as_ref()).unwrap();
+    assert_eq!(shown(&of_vendor, "a.example/x").unwrap(), ["!a.example/x"]);
+    assert_eq!(shown(&of_vendor, "b.example/x").unwrap(), ["!b.example/x"]);
+    let masks = dir.path().join("etc/containers/registries.conf.d");
+    std::fs::create_dir(&masks).unwrap();
+    std::os::unix::fs::symlink("/dev/null", masks.join("90.conf")).unwrap();
+    std::os::unix::fs::symlink("nowhere", masks.join("95.conf")).unwrap();
+    std::fs::write(dir.path().join("etc/containers/registries.conf"), "").unwrap();
+    let of_administrator = load(files.as_ref()).unwrap();
+    assert_eq!(shown(&of_administrator, "a.example/x").unwrap(), ["a.example/x"]);
+    assert_eq!(shown(&of_administrator, "b.example/x").unwrap(), ["-b.example/x"]);
+
     let (_dir, files) = root(&[("/etc/containers/registries.conf.d/1.conf", "[[registry]]\n")]);
     let error = format!("{:#}", load(files.as_ref()).unwrap_err());
     assert_eq!(error, "reading /etc/containers/registries.conf.d/1.conf: a registry has neither location nor prefix");
