@@ -11,7 +11,7 @@ use contract::names::ImageReference;
 use super::auth::{self, Credentials};
 use super::certs::{self, Certs};
 use super::endpoint::Endpoint;
-use super::{policy_json, proxy, registries};
+use super::{anchors, policy_json, proxy, registries};
 use crate::http::Proxy;
 
 /// The configuration of a machine.
@@ -69,7 +69,7 @@ impl HostConfig {
 
     /// CA certificates in PEM that the administrator has added to those of the system.
     pub fn anchors(&self) -> Result<Vec<Vec<u8>>> {
-        certs::anchors(self.files.as_ref())
+        anchors::load(self.files.as_ref())
     }
 
     /// The proxies of the machine.
@@ -87,9 +87,11 @@ impl fmt::Debug for HostConfig {
 
 #[cfg(test)]
 mod tests {
+    use contract::files::RootFiles;
+    use contract::request::ignition::{Ignition, IgnitionFiles};
 
     use super::*;
-    use crate::containers::fixtures::{image, root};
+    use crate::containers::fixtures::{ONE, image, root};
 
     #[test]
     fn a_bare_machine_asks_the_registry_itself() {
@@ -117,7 +119,7 @@ mod tests {
             ),
             ("/var/lib/kubelet/config.json", r#"{"auths": {"mirror.example:5000": {"auth": "dTpodXNo"}}}"#),
             ("/etc/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#),
-            ("/etc/docker/certs.d/mirror.example:5000/ca.crt", "-----BEGIN CERTIFICATE-----"),
+            ("/etc/docker/certs.d/mirror.example:5000/ca.crt", ONE),
             ("/etc/mco/proxy.env", "HTTPS_PROXY=http://u:hush@proxy.example:3128\nNO_PROXY=.cluster.local\n"),
         ]);
         let config = HostConfig::new(files);
@@ -129,6 +131,24 @@ mod tests {
         assert!(config.credentials("quay.io/os/node").unwrap().is_none());
         assert_eq!(config.certs("mirror.example:5000").unwrap().ca.len(), 1);
         assert_eq!(config.proxy().unwrap().no_proxy, ".cluster.local");
+    }
+
+    #[test]
+    fn links_of_the_ignition_config_count() {
+        let (dir, _) = root(&[
+            ("/usr/share/site/block.conf", "[[registry]]\nlocation='quay.io'\nblocked=true\n"),
+            ("/usr/share/site/ca.pem", ONE),
+        ]);
+        let text = r#"{"ignition": {"version": "3.4.0"}, "storage": {"links": [
+            {"path": "/etc/containers/registries.conf.d/10-site.conf", "target": "/usr/share/site/block.conf"},
+            {"path": "/etc/containers/certs.d/quay.io/ca.crt", "target": "../../../../usr/share/site/ca.pem"},
+            {"path": "/etc/pki/ca-trust/source/anchors/site.pem", "target": "/usr/share/site/ca.pem", "hard": true}]}}"#;
+        let ignition = Arc::new(Ignition::parse(text.as_bytes()).unwrap());
+        let config = HostConfig::new(Arc::new(IgnitionFiles::new(ignition, RootFiles::new(dir.path()))));
+        let reason = config.blocked(&image("quay.io/os/node")).unwrap().unwrap();
+        assert!(reason.contains("/etc/containers/registries.conf.d/10-site.conf has blocked = true"), "{reason}");
+        assert_eq!(config.certs("quay.io").unwrap().ca, [ONE.as_bytes()]);
+        assert_eq!(config.anchors().unwrap(), [ONE.as_bytes()]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use anyhow::{Result, ensure};
 
 use crate::daemons::PROXY_USER;
-use crate::endpoints::endpoints;
+use crate::endpoints::{certificates, endpoints};
 use crate::lab::Lab;
 use crate::place::PROXY_SOURCE;
 use crate::tokens::BASIC;
@@ -47,13 +47,14 @@ pub const PULL_SECRET: &str = "/var/lib/kubelet/config.json";
 const PROXY: &str = "/etc/mco/proxy.env";
 
 /// Returns all of them by module.
-pub fn cases() -> [(&'static str, Vec<Case>); 6] {
+pub fn cases() -> [(&'static str, Vec<Case>); 7] {
     let ca = (CA, Text::Certificate("ca"));
     [
         ("trust", trust(&ca)),
         ("credentials", credentials(&ca)),
         ("places", places(&ca)),
         ("endpoints", endpoints(&ca)),
+        ("certificates", certificates(&ca)),
         ("proxies", proxies(&ca)),
         ("policies", policies(&ca)),
     ]
@@ -68,7 +69,7 @@ pub fn case(name: &'static str, image: &'static str, files: &[&File], expected: 
 /// An absolute path and its text.
 pub type File = (&'static str, Text);
 
-/// The text of a file.
+/// What a file is.
 #[derive(Clone, Debug)]
 pub enum Text {
     /// This.
@@ -77,6 +78,8 @@ pub enum Text {
     Certificate(&'static str),
     /// The key of one.
     Key(&'static str),
+    /// None: it is a link to there.
+    Link(&'static str),
 }
 
 impl From<String> for Text {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Endpoints that must not be asked, or cannot be, beside others that can. Of what both understand, skopeo is asked
-//! the same question.
+//! Endpoints that must not be asked, or cannot be, beside others that can; certificates that are none beside others. Of
+//! what both understand, skopeo is asked the same question.
 
 use anyhow::{Result, ensure};
 
-use crate::cases::{Case, Expected, File, PULL_SECRET, REGISTRIES, case, nothing_was_asked};
+use crate::cases::{Case, Expected, File, PULL_SECRET, REGISTRIES, Text, case, nothing_was_asked};
 use crate::lab::Lab;
 
 /// Returns the cases.
@@ -45,6 +45,34 @@ pub fn endpoints(ca: &File) -> Vec<Case> {
                 Expected::Error(&["half.example:5000/os/node", "setting it up", "the entry \"half.example:5000\" of"]),
             ))
         },
+    ]
+}
+
+/// Returns the cases of files beside the CA that are no certificates.
+pub fn certificates(ca: &File) -> Vec<Case> {
+    const BROKEN: &str = "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n";
+    let broken = |path| (path, BROKEN.to_owned().into());
+    let nowhere = |path| (path, Text::Link("/etc/rhsm/ca/redhat-uep.pem"));
+    let of_host = ("/etc/containers/certs.d/open.example/ca.crt", ca.1.clone());
+    let node = "open.example/os/node";
+    let case = |name, files: &[&File]| case(name, node, files, Expected::Image);
+    vec![
+        judged(case(
+            "trusts_what_is_beside_a_damaged_one",
+            &[&of_host, &broken("/etc/containers/certs.d/open.example/a.crt")],
+        )),
+        judged(case(
+            "trusts_what_is_beside_a_damaged_anchor",
+            &[ca, &broken("/etc/pki/ca-trust/source/anchors/a.crt")],
+        )),
+        case(
+            "trusts_what_is_beside_a_link_to_nowhere",
+            &[&of_host, &nowhere("/etc/containers/certs.d/open.example/redhat-ca.crt")],
+        ),
+        case(
+            "trusts_the_ca_of_the_registry_in_the_directory_of_the_vendor",
+            &[&("/usr/share/containers/certs.rootful.d/open.example/ca.crt", ca.1.clone())],
+        ),
     ]
 }
 

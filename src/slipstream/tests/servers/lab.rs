@@ -2,6 +2,7 @@
 //! Servers, the image that they have, and pulls of it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Lab {
         for (path, text) in &case.files {
             let path = root.join(path.trim_start_matches('/'));
             fs::create_dir_all(path.parent().context("finding a directory")?).context("creating a directory")?;
-            fs::write(&path, self.text(text)?).with_context(|| format!("writing {}", path.display()))?;
+            self.write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         }
         let image = format!("{}@{}", case.image, self.digest);
         let (commit, stderr) = match case.impatient {
@@ -105,12 +106,14 @@ impl Lab {
         Ok(said)
     }
 
-    fn text(&self, text: &Text) -> Result<String> {
-        match text {
-            Text::Plain(text) => Ok(text.clone()),
-            Text::Certificate(name) => self.pki.text(name),
-            Text::Key(name) => self.pki.key_text(name),
-        }
+    fn write(&self, path: &Path, text: &Text) -> Result<()> {
+        let text = match text {
+            Text::Plain(text) => text.clone(),
+            Text::Certificate(name) => self.pki.text(name)?,
+            Text::Key(name) => self.pki.key_text(name)?,
+            Text::Link(target) => return Ok(symlink(target, path)?),
+        };
+        Ok(fs::write(path, text)?)
     }
 
     /// Pulls into a new repository; returns the commit, if there is one, and what went to standard error.
@@ -137,6 +140,11 @@ impl Lab {
         // Without a file they would be those of this machine.
         command.arg("--registries-conf").arg(there_or(root, REGISTRIES, "")?);
         command.args(["inspect", "--raw", "--authfile"]).arg(there_or(root, PULL_SECRET, "{}")?);
+        let host = image.split('/').next().unwrap_or_default();
+        let certificates = root.join("etc/containers/certs.d").join(host);
+        if certificates.exists() {
+            command.arg("--cert-dir").arg(certificates);
+        }
         command.arg(format!("docker://{image}")).env("SSL_CERT_FILE", there_or(root, CA, "")?);
         let output = command.output().context("running skopeo")?;
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
