@@ -11,12 +11,14 @@ use source::containers::HostConfig;
 
 const IMAGE: &str = "quay.io/os/node";
 const DIGEST: &str = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const PATHS: [&str; 5] = [
+const PATHS: [&str; 7] = [
     "/etc/containers/registries.conf",
     "/etc/containers/registries.conf.d/1.conf",
     "/var/lib/kubelet/config.json",
     "/etc/containers/policy.json",
     "/etc/mco/proxy.env",
+    "/etc/containers/certs.d/quay.io/ca.crt",
+    "/etc/pki/ca-trust/source/anchors/ca.pem",
 ];
 
 /// Files in memory: what is between NULs, in the order of `PATHS`.
@@ -28,13 +30,15 @@ impl Files for Memory {
         Ok(at.and_then(|at| self.0.get(at)).filter(|bytes| !bytes.is_empty()).cloned())
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<String>> {
-        let drop_ins = dir == "/etc/containers/registries.conf.d";
-        Ok(if drop_ins { vec!["1.conf".to_owned()] } else { Vec::new() })
+    fn list(&self, dir: &str) -> Result<Option<Vec<String>>> {
+        let start = format!("{dir}/");
+        let names: Vec<_> = PATHS.iter().filter_map(|path| path.strip_prefix(&start).map(str::to_owned)).collect();
+        Ok((!names.is_empty()).then_some(names))
     }
 }
 
-/// registries.conf, a drop-in, auth.json, policy.json and proxy.env, with NULs between them.
+/// registries.conf, a drop-in, auth.json, policy.json, proxy.env, a CA of a registry and one for all, with NULs between
+/// them.
 pub fn containers(data: &[u8]) {
     let files = Memory(data.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect());
     let has_policy = files.0.get(3).is_some_and(|policy| !policy.is_empty());
@@ -48,6 +52,9 @@ pub fn containers(data: &[u8]) {
         assert_eq!(ImageReference::parse(&text).expect("an endpoint is a pullspec").digest(), image.digest());
         drop(config.credentials(&endpoint.location));
         drop(config.certs(endpoint.location.split('/').next().unwrap_or_default()));
+    }
+    for pem in config.anchors().unwrap_or_default() {
+        assert!(pem.starts_with(b"-----BEGIN CERTIFICATE-----\n"), "an anchor is not in PEM");
     }
     let proxy = config.proxy().unwrap_or_default();
     assert!(!proxy.no_proxy.chars().any(char::is_control), "NO_PROXY has control characters");

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 pub const MAX_FILE: u64 = 4 << 20;
 /// Most entries of a directory. Drop-in directories have a few, directories of CAs some hundred.
 pub const MAX_ENTRIES: usize = 4096;
+/// A link to it stands for an empty file, and masks one of the same name elsewhere.
+const NULL: &str = "/dev/null";
 /// A rename or mount somewhere else makes a lookup ambiguous for the kernel (EAGAIN, openat2(2)): look this often.
 const LOOKUPS: usize = 8;
 
@@ -21,8 +23,8 @@ const LOOKUPS: usize = 8;
 pub trait Files: Send + Sync {
     /// The bytes of the file at an absolute path. `None` when it does not exist; any other trouble is an error.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>>;
-    /// The names in the directory at an absolute path, sorted by bytes. None when it does not exist.
-    fn list(&self, dir: &str) -> Result<Vec<String>>;
+    /// The names in the directory at an absolute path, sorted by bytes. `None` when there is no such directory.
+    fn list(&self, dir: &str) -> Result<Option<Vec<String>>>;
 }
 
 /// Files below a directory, as if it was `/`: symbolic links, absolute ones too, are resolved inside it.
@@ -45,8 +47,7 @@ impl RootFiles {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("opening {}", self.root.display())),
         };
-        // NONBLOCK: opening a FIFO that somebody left there must not stop the boot.
-        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = flags | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..LOOKUPS {
             match rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
@@ -58,11 +59,29 @@ impl RootFiles {
         }
         bail!("opening {path}: the file system around it keeps changing")
     }
+
+    /// Returns where the symbolic link at an absolute path leads; `None` if there is none. Links above it are followed.
+    pub fn link(&self, path: &str) -> Result<Option<String>> {
+        let Some(file) = self.open(path, OFlags::PATH | OFlags::NOFOLLOW)? else { return Ok(None) };
+        let reading = || format!("reading link {path}");
+        let stat = rustix::fs::fstat(&file).with_context(reading)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Ok(None);
+        }
+        let target = rustix::fs::readlinkat(&file, "", Vec::new()).with_context(reading)?;
+        Ok(Some(target.into_string().with_context(reading)?))
+    }
 }
 
 impl Files for RootFiles {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.open(path, OFlags::RDONLY)? else { return Ok(None) };
+        // A root that nobody has booted has no devices.
+        if path == NULL || self.link(path)?.as_deref() == Some(NULL) {
+            return Ok(Some(Vec::new()));
+        }
+        // NONBLOCK: opening a FIFO that somebody left there must not stop the boot.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Some(file) = self.open(path, flags)? else { return Ok(None) };
         let stat = rustix::fs::fstat(&file).with_context(|| format!("reading {path}"))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         ensure!(kind == FileType::RegularFile, "{path} is not a regular file but a {kind:?}");
@@ -72,8 +91,8 @@ impl Files for RootFiles {
         Ok(Some(bytes))
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<String>> {
-        let Some(file) = self.open(dir, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(Vec::new()) };
+    fn list(&self, dir: &str) -> Result<Option<Vec<String>>> {
+        let Some(file) = self.open(dir, OFlags::RDONLY | OFlags::DIRECTORY)? else { return Ok(None) };
         let mut names = Vec::new();
         for entry in Dir::read_from(&file).with_context(|| format!("listing {dir}"))? {
             let entry = entry.with_context(|| format!("listing {dir}"))?;
@@ -85,7 +104,7 @@ impl Files for RootFiles {
             ensure!(names.len() <= MAX_ENTRIES, "{dir} has more than {MAX_ENTRIES} entries");
         }
         names.sort_unstable();
-        Ok(names)
+        Ok(Some(names))
     }
 }
 
@@ -107,6 +126,7 @@ mod tests {
         symlink("/etc/plain", root.join("etc/absolute")).unwrap();
         symlink("../../secret", root.join("etc/escape")).unwrap();
         symlink("loop", root.join("etc/loop")).unwrap();
+        symlink("/dev/null", root.join("etc/masked")).unwrap();
         rustix::fs::mknodat(CWD, root.join("etc/fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         std::fs::File::create(root.join("etc/huge")).unwrap().set_len(MAX_FILE + 1).unwrap();
         let files = RootFiles::new(&root);
@@ -119,6 +139,8 @@ mod tests {
             ("below a file", "/etc/plain/x", Ok(None)),
             ("relative", "etc/plain", Err("is not absolute")),
             ("directory", "/etc/conf.d", Err("is not a regular file but a Directory")),
+            ("mask, without a device", "/etc/masked", Ok(Some(""))),
+            ("null", "/dev/null", Ok(Some(""))),
             ("FIFO", "/etc/fifo", Err("is not a regular file but a Fifo")),
             ("loop", "/etc/loop", Err("opening /etc/loop")),
             ("huge", "/etc/huge", Err("is larger than 4194304 bytes")),
@@ -129,8 +151,20 @@ mod tests {
                 (got, _) => panic!("{label}: {got:?}"),
             }
         }
-        assert_eq!(files.list("/etc/conf.d").unwrap(), ["a", "b"]);
-        assert!(files.list("/etc/absent").unwrap().is_empty());
+        assert_eq!(files.list("/etc/conf.d").unwrap().unwrap(), ["a", "b"]);
+        for absent in ["/etc/absent", "/etc/plain", "/etc/plain/x"] {
+            assert_eq!(files.list(absent).unwrap(), None, "{absent}");
+        }
+        for (path, target) in [
+            ("/etc/absolute", Some("/etc/plain")),
+            ("/etc/escape", Some("../../secret")),
+            ("/etc/loop", Some("loop")),
+            ("/etc/plain", None),
+            ("/etc/conf.d", None),
+            ("/etc/absent", None),
+        ] {
+            assert_eq!(files.link(path).unwrap().as_deref(), target, "{path}");
+        }
         assert!(RootFiles::new(&root.join("gone")).read("/etc/plain").unwrap().is_none());
     }
 }

@@ -102,8 +102,8 @@ impl Files for NoFiles {
         Ok(None)
     }
 
-    fn list(&self, _: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    fn list(&self, _: &str) -> Result<Option<Vec<String>>> {
+        Ok(None)
     }
 }
 

@@ -27,10 +27,8 @@ pub struct Surroundings<'a> {
     pub deadline: Instant,
 }
 
-/// Returns how to do TLS with `host[:port]`.
-pub(crate) fn tls_for(config: &HostConfig, host: &str) -> Result<Tls> {
+/// Returns how to do TLS with `host[:port]`. `anchors` are trusted for every host.
+pub(crate) fn tls_for(config: &HostConfig, host: &str, anchors: &[Vec<u8>]) -> Result<Tls> {
     let certs = config.certs(host)?;
-    let mut ca = config.extra_ca()?;
-    ca.extend(certs.ca);
-    Tls::new(&ca, certs.client)
+    Tls::new(&[anchors, &certs.ca].concat(), certs.client)
 }

@@ -21,7 +21,7 @@ pub(super) fn open(url: &Url, around: &Surroundings<'_>) -> Result<Fetcher> {
     let Surroundings { config, limits, deadline, .. } = *around;
     let server = Server {
         url: url.clone(),
-        tls: tls_for(config, url.authority())?,
+        tls: tls_for(config, url.authority(), &config.anchors()?)?,
         client: Client::new(limits, config.proxy()?, deadline),
     };
     Ok(Fetcher::new(Box::new(server), limits, deadline, by_index))

@@ -27,9 +27,8 @@ pub struct Entry {
 pub fn entries(root: &PhysicalRoot) -> Result<Vec<Entry>> {
     let files = RootFiles::new(root.path());
     let mut found = Vec::new();
-    for name in
-        files.list(ENTRIES)?.iter().filter(|name| name.starts_with(LIBOSTREE_ENTRIES) && name.ends_with(".conf"))
-    {
+    let is_entry = |name: &&String| name.starts_with(LIBOSTREE_ENTRIES) && name.ends_with(".conf");
+    for name in files.list(ENTRIES)?.unwrap_or_default().iter().filter(is_entry) {
         let path = format!("{ENTRIES}/{name}");
         // libostree passes over everything but files.
         if root.path().join(&path[1..]).metadata().is_ok_and(|metadata| !metadata.is_file()) {

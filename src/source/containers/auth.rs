@@ -2,7 +2,9 @@
 //! auth.json (containers-auth.json(5)): who we are at which registry.
 //!
 //! An entry is for a registry or for a part of its repositories; the longest match wins, as in containers/image,
-//! pkg/docker/config. Only the entry that is used is decoded, so a broken one elsewhere does no harm.
+//! pkg/docker/config. Files are read one after the other until one has credentials, and only the entry that is used is
+//! decoded: a broken one elsewhere does no harm. What is broken on the way is an error, as there: without it we would go
+//! on with other credentials, or none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,11 +43,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The files that are there.
-#[derive(Default)]
-pub(super) struct Auth(Vec<AuthFile>);
-
-/// One of them.
+/// A file.
 struct AuthFile {
     path: String,
     entries: BTreeMap<String, Entry>,
@@ -57,15 +55,18 @@ struct Entry {
     identity_token: Option<Secret>,
 }
 
-/// Read the files that are there.
-pub(super) fn load(files: &dyn Files) -> Result<Auth> {
-    let mut auth = Auth::default();
+/// Returns the credentials for `location`, which is `host[:port]` or `host[:port]/repo`.
+pub(super) fn find(files: &dyn Files, location: &str) -> Result<Option<Credentials>> {
     for path in PATHS {
-        if let Some(bytes) = files.read(path)? {
-            auth.0.push(parse(&bytes, path)?);
+        let Some(bytes) = files.read(path)? else { continue };
+        let file = parse(&bytes, path)?;
+        let Some((key, entry)) = file.entry(location) else { continue };
+        if let Some(credentials) = entry.decode().with_context(|| format!("reading the entry {key:?} of {path}"))? {
+            log::debug!("using credentials of {key} in {path}");
+            return Ok(Some(credentials));
         }
     }
-    Ok(auth)
+    Ok(None)
 }
 
 /// Parse a file. The error has a place, but none of the text: the parser's own words may quote it.
@@ -90,22 +91,6 @@ pub(crate) fn parse_auth(bytes: &[u8]) -> Result<Value> {
     }
     // What is left to go wrong is a type, and a message about it has no values.
     shape::parse(bytes, AUTH, "auth.json")
-}
-
-impl Auth {
-    /// The credentials for `location`, which is `host[:port]` or `host[:port]/repo`.
-    pub(super) fn find(&self, location: &str) -> Result<Option<Credentials>> {
-        for file in &self.0 {
-            if let Some((key, entry)) = file.entry(location) {
-                let context = || format!("reading the entry {key:?} of {}", file.path);
-                if let Some(credentials) = entry.decode().with_context(context)? {
-                    log::debug!("using credentials of {key} in {}", file.path);
-                    return Ok(Some(credentials));
-                }
-            }
-        }
-        Ok(None)
-    }
 }
 
 impl AuthFile {
@@ -193,7 +178,6 @@ mod tests {
             file(&["quay.io", "quay.io/os", "quay.io/os/node", "https://index.docker.io/v1/", "a.example:5000"]);
         let etc = file(&["quay.io/os/node/deep", "etc.example", "http://old.example/v2/", "quay.io/other"]);
         let (_dir, files) = root(&[("/var/lib/kubelet/config.json", &kubelet), ("/etc/ostree/auth.json", &etc)]);
-        let auth = load(files.as_ref()).unwrap();
         for (label, location, expected) in [
             ("repository", "quay.io/os/node", Some("quay.io/os/node")),
             ("namespace", "quay.io/os/other", Some("quay.io/os")),
@@ -209,7 +193,7 @@ mod tests {
             ("other port", "a.example/x", None),
             ("other host", "quay.io.evil.example/x", None),
         ] {
-            let found = auth.find(location).unwrap();
+            let found = find(files.as_ref(), location).unwrap();
             assert_eq!(found.as_ref().map(|found| found.password.reveal()), expected, "{label}");
             assert!(found.is_none_or(|found| found.username == "user" && found.identity_token.is_none()), "{label}");
         }
@@ -222,7 +206,6 @@ mod tests {
             "bad": {"auth": "hush!"}, "bytes": {"auth": "/////w=="}, "more": {"auth": "dTpw", "email": 1}},
             "credHelpers": {"empty": "ecr-login"}, "credsStore": "x"}"#;
         let (_dir, files) = root(&[("/usr/lib/ostree/auth.json", text)]);
-        let auth = load(files.as_ref()).unwrap();
         for (label, expected) in [
             ("empty", Ok(None)),
             ("null", Ok(None)),
@@ -237,7 +220,7 @@ mod tests {
             ),
             ("bytes", Err("decoding auth: it is not UTF-8")),
         ] {
-            match (auth.find(label), expected) {
+            match (find(files.as_ref(), label), expected) {
                 (Ok(found), Ok(expected)) => {
                     let token =
                         |found: &Credentials| found.identity_token.as_ref().map(|token| token.reveal().to_owned());
@@ -255,6 +238,35 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_file_counts_only_on_the_way() {
+        for (label, kubelet, etc, expected) in [
+            ("not reached", file(&["a"]), "{".to_owned(), Ok(Some("a"))),
+            ("no entry before it", file(&["b"]), "{".to_owned(), Err("reading /etc/ostree/auth.json: ")),
+            ("before it", "{".to_owned(), file(&["a"]), Err("reading /var/lib/kubelet/config.json: ")),
+            (
+                "an entry before it",
+                file(&["a"]).replace("auth\": \"", "auth\": \"!"),
+                file(&["a"]),
+                Err("reading the entry \"a\" of /var/lib/kubelet/config.json: decoding auth: "),
+            ),
+            (
+                "an entry of another place",
+                file(&["b"]).replace("auth\": \"", "auth\": \"!"),
+                file(&["a"]),
+                Ok(Some("a")),
+            ),
+            ("an entry without credentials", r#"{"auths": {"a": {}}}"#.to_owned(), file(&["a"]), Ok(Some("a"))),
+        ] {
+            let (_dir, files) = root(&[("/var/lib/kubelet/config.json", &kubelet), ("/etc/ostree/auth.json", &etc)]);
+            match (find(files.as_ref(), "a"), expected) {
+                (Ok(got), Ok(wanted)) => assert_eq!(got.as_ref().map(|got| got.password.reveal()), wanted, "{label}"),
+                (Err(error), Err(text)) => assert!(format!("{error:#}").starts_with(text), "{label}: {error:#}"),
+                (got, _) => panic!("{label}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn errors_do_not_quote_the_file() {
         for (label, text, expected) in [
             ("not JSON", "{\"auths\": hush}", "reading /etc/ostree/auth.json: line 1, column 11: it is not JSON"),
@@ -263,7 +275,7 @@ mod tests {
             ("twice", r#"{"auths": {"a": {}, "a": {}}}"#, "has the field \"a\" twice"),
         ] {
             let (_dir, files) = root(&[("/etc/ostree/auth.json", text)]);
-            let error = format!("{:#}", load(files.as_ref()).err().unwrap());
+            let error = format!("{:#}", find(files.as_ref(), "a").err().unwrap());
             assert!(error.contains(expected) && !error.contains("hush"), "{label}: {error}");
         }
     }

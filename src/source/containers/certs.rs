@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Certificates: those for one registry (containers-certs.d(5)), and CAs that the administrator trusts everywhere.
-//!
-//! `update-ca-trust` merges CAs into the system's bundle in the real root only, long after us: so we look where it
-//! looks.
+//! Certificates for one registry (containers-certs.d(5)): CAs that are trusted for it, and ours.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use contract::files::Files;
 
+use crate::containers::anchors::good_ones;
+use crate::containers::{certificate, search_paths};
 use crate::http::Secret;
 
-/// The first directory that has the host counts, as in containers/image.
-const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
-/// Where `update-ca-trust` (Fedora, RHEL; the MCO puts openshift-config-user-ca-bundle.crt into the first one) and
-/// `update-ca-certificates` (Debian) take CAs from.
-const ANCHORS: [&str; 3] =
-    ["/etc/pki/ca-trust/source/anchors", "/usr/share/pki/ca-trust-source/anchors", "/usr/local/share/ca-certificates"];
-/// What a CA in PEM starts with.
-const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
-
+/// Docker's directory, which counts least.
+const DOCKER: &str = "/etc/docker/certs.d";
 /// Certificates for a registry, all in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certs {
@@ -30,10 +22,10 @@ pub struct Certs {
 /// The certificates for `host[:port]`.
 pub(super) fn of_host(files: &dyn Files, host: &str) -> Result<Certs> {
     ensure!(!host.contains('/') && !matches!(host, "" | "." | ".."), "{host:?} is no host");
-    for parent in CERTS_D {
+    for parent in search_paths::directories("certs", "").into_iter().chain([DOCKER.to_owned()]) {
         let directory = format!("{parent}/{host}");
-        let names = files.list(&directory)?;
-        if !names.is_empty() {
+        // The first that is there counts, an empty one too.
+        if let Some(names) = files.list(&directory)? {
             return read_directory(files, &directory, &names).with_context(|| format!("reading {directory}"));
         }
     }
@@ -41,74 +33,92 @@ pub(super) fn of_host(files: &dyn Files, host: &str) -> Result<Certs> {
 }
 
 fn read_directory(files: &dyn Files, directory: &str, names: &[String]) -> Result<Certs> {
-    let read = |name: &str| files.read(&format!("{directory}/{name}"))?.with_context(|| format!("{name} is not there"));
-    let secret = |name: &str| -> Result<Secret> {
-        let text = String::from_utf8(read(name)?).ok().with_context(|| format!("{name} is not in PEM"))?;
-        Ok(Secret::new(text))
-    };
-    let has = |name: &str| names.iter().any(|other| other == name);
     let mut certs = Certs::default();
     for name in names {
+        let path = format!("{directory}/{name}");
         if name.ends_with(".crt") {
-            certs.ca.push(read(name)?);
+            match files.read(&path)? {
+                Some(bytes) => {
+                    let found = certificate::of_pem(&bytes);
+                    certs.ca.extend(good_ones(found, &path).map(|certificate| certificate.to_pem()));
+                }
+                // Packages leave such links behind. If this was the CA, the server's certificate will be refused.
+                None => log::warn!("{path} is a link that leads nowhere: it does not count"),
+            }
         } else if let Some(stem) = name.strip_suffix(".cert") {
             let key = format!("{stem}.key");
-            ensure!(has(&key), "client certificate {name} has no key {key}; the name of a CA ends with .crt");
+            ensure!(
+                names.contains(&key),
+                "client certificate {name} has no key {key}; the name of a CA ends with .crt"
+            );
+            let client = (secret(files, &path)?, secret(files, &format!("{directory}/{key}"))?);
             if certs.client.is_some() {
-                log::warn!("{directory} has several client certificates: {name} is not used");
-                continue;
+                log::warn!("{directory} has several client certificates: {name} is not offered");
             }
-            certs.client = Some((secret(name)?, secret(&key)?));
-        } else if let Some(stem) = name.strip_suffix(".key")
-            && !has(&format!("{stem}.cert"))
-        {
-            bail!("key {name} has no client certificate {stem}.cert");
+            // libcurl offers one. Go would choose one that the server likes.
+            certs.client.get_or_insert(client);
+        } else if let Some(stem) = name.strip_suffix(".key") {
+            let certificate = format!("{stem}.cert");
+            ensure!(names.contains(&certificate), "key {name} has no client certificate {certificate}");
         }
     }
     Ok(certs)
 }
 
-/// The CAs that the administrator has added, in PEM.
-pub(super) fn anchors(files: &dyn Files) -> Result<Vec<Vec<u8>>> {
-    let mut found = Vec::new();
-    for directory in ANCHORS {
-        for name in files.list(directory)? {
-            let path = format!("{directory}/{name}");
-            // A directory, a link to nowhere, DER: one odd file must not keep the others from being trusted.
-            match files.read(&path) {
-                Ok(Some(bytes)) if bytes.windows(PEM.len()).any(|window| window == PEM) => found.push(bytes),
-                Ok(_) => log::debug!("{path} has no certificate in PEM"),
-                Err(error) => log::warn!("{error:#}"),
-            }
-        }
-    }
-    Ok(found)
+fn secret(files: &dyn Files, path: &str) -> Result<Secret> {
+    let bytes = files.read(path)?.with_context(|| format!("{path} is not there"))?;
+    Ok(Secret::new(String::from_utf8(bytes).ok().with_context(|| format!("{path} is not in PEM"))?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::fixtures::root;
+    use crate::containers::fixtures::{ONE, TWO, root};
 
     #[test]
     fn certificates_of_hosts() {
-        let (_dir, files) = root(&[
-            ("/etc/containers/certs.d/one.example/ca.crt", "one"),
+        let broken = ONE.replace("MII", "MMM");
+        let (dir, files) = root(&[
+            ("/etc/docker/certs.d/empty.example/a.crt", "not read"),
+            ("/etc/containers/certs.d/one.example/ca.crt", ONE),
             ("/etc/docker/certs.d/one.example/other.crt", "not read"),
-            ("/etc/docker/certs.d/two.example:5000/a.crt", "a"),
-            ("/etc/docker/certs.d/two.example:5000/b.crt", "b"),
+            ("/etc/docker/certs.d/two.example:5000/a.crt", ONE),
+            ("/etc/docker/certs.d/two.example:5000/b.crt", &format!("{ONE}{broken}{TWO}")),
             ("/etc/docker/certs.d/two.example:5000/client.cert", "certificate"),
             ("/etc/docker/certs.d/two.example:5000/client.key", "hush"),
             ("/etc/docker/certs.d/two.example:5000/more.cert", "more"),
             ("/etc/docker/certs.d/two.example:5000/more.key", "more"),
             ("/etc/docker/certs.d/two.example:5000/README", "ignored"),
+            ("/etc/containers/certs.rootful.d/root.example/a.crt", ONE),
+            ("/etc/containers/certs.d/root.example/a.crt", "not read"),
+            ("/usr/share/containers/certs.d/vendor.example/a.crt", TWO),
+            ("/etc/docker/certs.d/vendor.example/a.crt", "not read"),
+            ("/etc/docker/certs.d/odd.example/a.crt", "words"),
+            ("/etc/docker/certs.d/odd.example/b.crt", &broken),
+            ("/etc/docker/certs.d/odd.example/c.crt", ONE),
+            ("/etc/docker/certs.d/gone.example/client.cert", "c"),
             ("/etc/docker/certs.d/nokey/client.cert", "c"),
             ("/etc/docker/certs.d/nocert/client.key", "k"),
         ]);
+        std::fs::create_dir(dir.path().join("etc/containers/certs.d/empty.example")).unwrap();
+        let link = |path: &str| std::os::unix::fs::symlink("nowhere", dir.path().join("etc/docker/certs.d").join(path));
+        link("odd.example/redhat-ca.crt").unwrap();
+        link("gone.example/client.key").unwrap();
         for (label, host, expected) in [
-            ("first directory wins", "one.example", Ok((&["one"][..], None))),
-            ("client", "two.example:5000", Ok((&["a", "b"], Some(("certificate", "hush"))))),
+            ("first directory wins", "one.example", Ok((&[ONE][..], None))),
+            ("root's directory", "root.example", Ok((&[ONE], None))),
+            ("the vendor's directory", "vendor.example", Ok((&[TWO], None))),
+            ("an empty directory", "empty.example", Ok((&[], None))),
+            ("client", "two.example:5000", Ok((&[ONE, ONE, TWO], Some(("certificate", "hush"))))),
             ("another port", "two.example", Ok((&[], None))),
+            ("a link to nowhere, text and a damaged one beside a CA", "odd.example", Ok((&[ONE], None))),
+            (
+                "a key that is a link to nowhere",
+                "gone.example",
+                Err(
+                    "reading /etc/docker/certs.d/gone.example: /etc/docker/certs.d/gone.example/client.key is not there",
+                ),
+            ),
             ("no key", "nokey", Err("client certificate client.cert has no key client.key")),
             ("no certificate", "nocert", Err("key client.key has no client certificate client.cert")),
             ("up", "..", Err("\"..\" is no host")),
@@ -124,17 +134,5 @@ mod tests {
                 (got, _) => panic!("{label}: {got:?}"),
             }
         }
-    }
-
-    #[test]
-    fn anchors_are_all_read_but_odd_files_are_not() {
-        let pem = "# a comment\n-----BEGIN CERTIFICATE-----\n";
-        let (_dir, files) = root(&[
-            ("/etc/pki/ca-trust/source/anchors/openshift-config-user-ca-bundle.crt", pem),
-            ("/etc/pki/ca-trust/source/anchors/der.crt", "0\u{82}"),
-            ("/etc/pki/ca-trust/source/anchors/directory/x", pem),
-            ("/usr/local/share/ca-certificates/debian.crt", pem),
-        ]);
-        assert_eq!(anchors(files.as_ref()).unwrap(), [pem.as_bytes(), pem.as_bytes()]);
     }
 }

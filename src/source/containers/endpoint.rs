@@ -10,4 +10,6 @@ pub struct Endpoint {
     pub insecure: bool,
     /// It is not the place that the pullspec names.
     pub mirror: bool,
+    /// Why it must not be asked, if so.
+    pub blocked: Option<String>,
 }

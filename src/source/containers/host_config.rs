@@ -11,7 +11,7 @@ use contract::names::ImageReference;
 use super::auth::{self, Credentials};
 use super::certs::{self, Certs};
 use super::endpoint::Endpoint;
-use super::{proxy, registries};
+use super::{anchors, proxy, registries};
 use crate::http::Proxy;
 
 /// The configuration of a machine.
@@ -27,9 +27,16 @@ impl HostConfig {
         Self { files }
     }
 
-    /// Returns why registries.conf has no registry ask for an image; `None` if one may be asked.
+    /// Returns why nobody must be asked for an image: every endpoint is blocked. `None` if one may be asked.
     pub fn blocked(&self, image: &ImageReference) -> Result<Option<String>> {
-        Ok(registries::load(self.files.as_ref())?.blocked(image))
+        let mut reasons: Vec<String> = Vec::new();
+        for endpoint in self.endpoints(image)? {
+            let Some(reason) = endpoint.blocked else { return Ok(None) };
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        Ok(Some(reasons.join("; ")))
     }
 
     /// Where to look for an image, in this order: mirrors first, the place that it names last.
@@ -39,7 +46,7 @@ impl HostConfig {
 
     /// Who we are at `location`, which is `host[:port]` or `host[:port]/repo`.
     pub fn credentials(&self, location: &str) -> Result<Option<Credentials>> {
-        auth::load(self.files.as_ref())?.find(location)
+        auth::find(self.files.as_ref(), location)
     }
 
     /// CA and client certificates for `host[:port]`, as it was written in the location.
@@ -48,8 +55,8 @@ impl HostConfig {
     }
 
     /// CA certificates in PEM that the administrator has added to those of the system.
-    pub fn extra_ca(&self) -> Result<Vec<Vec<u8>>> {
-        certs::anchors(self.files.as_ref())
+    pub fn anchors(&self) -> Result<Vec<Vec<u8>>> {
+        anchors::load(self.files.as_ref())
     }
 
     /// The proxies of the machine.
@@ -67,20 +74,24 @@ impl fmt::Debug for HostConfig {
 
 #[cfg(test)]
 mod tests {
+    use contract::files::RootFiles;
+    use contract::request::ignition::{Ignition, IgnitionFiles};
 
     use super::*;
-    use crate::containers::fixtures::{image, root};
+    use crate::containers::fixtures::{ONE, image, root};
 
     #[test]
     fn a_bare_machine_asks_the_registry_itself() {
         let (_dir, files) = root(&[]);
         let config = HostConfig::new(files);
         let quay = image("quay.io/os/node");
-        let endpoint = Endpoint { location: "quay.io/os/node".to_owned(), insecure: false, mirror: false };
+        let endpoint =
+            Endpoint { location: "quay.io/os/node".to_owned(), insecure: false, mirror: false, blocked: None };
+        assert_eq!(config.blocked(&quay).unwrap(), None);
         assert_eq!(config.endpoints(&quay).unwrap(), [endpoint]);
         assert!(config.credentials("quay.io/os/node").unwrap().is_none());
         assert_eq!(config.certs("quay.io").unwrap(), Certs::default());
-        assert!(config.extra_ca().unwrap().is_empty());
+        assert!(config.anchors().unwrap().is_empty());
         assert_eq!(config.proxy().unwrap(), Proxy::default());
     }
 
@@ -93,7 +104,7 @@ mod tests {
                  mirror-by-digest-only = true\n[[registry.mirror]]\nlocation = \"mirror.example:5000/os\"\n",
             ),
             ("/var/lib/kubelet/config.json", r#"{"auths": {"mirror.example:5000": {"auth": "dTpodXNo"}}}"#),
-            ("/etc/docker/certs.d/mirror.example:5000/ca.crt", "-----BEGIN CERTIFICATE-----"),
+            ("/etc/docker/certs.d/mirror.example:5000/ca.crt", ONE),
             ("/etc/mco/proxy.env", "HTTPS_PROXY=http://u:hush@proxy.example:3128\nNO_PROXY=.cluster.local\n"),
         ]);
         let config = HostConfig::new(files);
@@ -104,6 +115,24 @@ mod tests {
         assert!(config.credentials("quay.io/os/node").unwrap().is_none());
         assert_eq!(config.certs("mirror.example:5000").unwrap().ca.len(), 1);
         assert_eq!(config.proxy().unwrap().no_proxy, ".cluster.local");
+    }
+
+    #[test]
+    fn links_of_the_ignition_config_count() {
+        let (dir, _) = root(&[
+            ("/usr/share/site/block.conf", "[[registry]]\nlocation='quay.io'\nblocked=true\n"),
+            ("/usr/share/site/ca.pem", ONE),
+        ]);
+        let text = r#"{"ignition": {"version": "3.4.0"}, "storage": {"links": [
+            {"path": "/etc/containers/registries.conf.d/10-site.conf", "target": "/usr/share/site/block.conf"},
+            {"path": "/etc/containers/certs.d/quay.io/ca.crt", "target": "../../../../usr/share/site/ca.pem"},
+            {"path": "/etc/pki/ca-trust/source/anchors/site.pem", "target": "/usr/share/site/ca.pem", "hard": true}]}}"#;
+        let ignition = Arc::new(Ignition::parse(text.as_bytes()).unwrap());
+        let config = HostConfig::new(Arc::new(IgnitionFiles::new(ignition, RootFiles::new(dir.path()))));
+        let reason = config.blocked(&image("quay.io/os/node")).unwrap().unwrap();
+        assert!(reason.contains("/etc/containers/registries.conf.d/10-site.conf has blocked = true"), "{reason}");
+        assert_eq!(config.certs("quay.io").unwrap().ca, [ONE.as_bytes()]);
+        assert_eq!(config.anchors().unwrap(), [ONE.as_bytes()]);
     }
 
     #[test]

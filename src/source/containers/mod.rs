@@ -5,14 +5,18 @@
 //! the same order, and the same refusals. Files are read when they are needed, from a [`Files`]: the Ignition config
 //! has most of them before they are on the disk. Nothing here opens a connection.
 
+mod anchors;
 mod auth;
+mod certificate;
 mod certs;
+mod der;
 mod endpoint;
 #[cfg(test)]
 mod fixtures;
 mod host_config;
 mod proxy;
 mod registries;
+mod search_paths;
 mod text;
 
 pub use auth::Credentials;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! registries.conf, version 2 (containers-registries.conf(5)): which places to ask for an image.
 //!
-//! Behaviour is that of containers/image, pkg/sysregistriesv2, oddities included: a cluster's mirrors have to mean the
-//! same to us as to CRI-O. Differences: files of version 1 are refused, not converted, and short names do not exist
-//! here.
+//! Behaviour is that of container-libs, image/pkg/sysregistriesv2, oddities included: a cluster's mirrors have to mean
+//! the same to us as to CRI-O. Short names do not exist here.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +13,9 @@ use toml_span::Value;
 use toml_span::value::Table;
 
 use crate::containers::endpoint::Endpoint;
+use crate::containers::search_paths;
 use crate::containers::text::read_text;
 
-/// The file, and the directory whose files are put over it.
-const CONFIG: &str = "/etc/containers/registries.conf";
-const DROP_INS: &str = "/etc/containers/registries.conf.d";
 /// Start of a prefix that stands for all subdomains.
 const WILDCARD: &str = "*.";
 
@@ -29,6 +26,8 @@ pub(crate) struct Registries(BTreeMap<String, Registry>);
 /// A `[[registry]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Registry {
+    /// The file that it is in.
+    file: String,
     prefix: String,
     /// Empty only if the prefix is a wildcard: then the image's own place.
     location: String,
@@ -46,15 +45,20 @@ struct Mirror {
     for_digests: bool,
 }
 
-/// Read the file and its drop-ins.
+/// Reads the main file and the drop-ins.
 pub(super) fn load(files: &dyn Files) -> Result<Registries> {
     let mut merged = Registries::default();
-    let drop_ins = files.list(DROP_INS)?.into_iter().filter(|name| name.ends_with(".conf"));
-    let paths = [CONFIG.to_owned()].into_iter().chain(drop_ins.map(|name| format!("{DROP_INS}/{name}")));
-    for path in paths {
-        let Some(text) = read_text(files, &path)? else { continue };
-        // A later file's registry replaces that of the same prefix as a whole.
-        merged.0.extend(parse(&text).with_context(|| format!("reading {path}"))?.0);
+    for path in search_paths::main_files("registries.conf") {
+        if let Some(text) = read_text(files, &path)? {
+            merged.add(&text, &path)?;
+            break;
+        }
+    }
+    for path in search_paths::drop_ins(files, "registries", ".conf")? {
+        match read_text(files, &path)? {
+            Some(text) => merged.add(&text, &path)?,
+            None => log::warn!("{path} is a link that leads nowhere: it does not count"),
+        }
     }
     Ok(merged)
 }
@@ -88,56 +92,56 @@ pub(crate) fn parse(text: &str) -> Result<Registries> {
 }
 
 impl Registries {
-    /// Returns why the registry of an image must not be asked; `None` if it may be.
-    pub(super) fn blocked(&self, image: &ImageReference) -> Option<String> {
-        let (registry, _) = self.find(image.as_str())?;
-        let prefix = &registry.prefix;
-        let reason =
-            format!("registry {prefix:?} is blocked: {CONFIG} or a file in {DROP_INS} has blocked = true for it");
-        registry.blocked.then_some(reason)
+    /// Adds a file. Its registry replaces that of the same prefix as a whole.
+    fn add(&mut self, text: &str, path: &str) -> Result<()> {
+        let registries = parse(text).with_context(|| format!("reading {path}"))?.0;
+        self.0.extend(registries.into_iter().map(|(prefix, registry)| (prefix, registry.of_file(path))));
+        Ok(())
     }
 
-    /// Returns the endpoints for an image, in order.
+    /// Returns the endpoints for an image, in order. Each is blocked or not by its own name: a registry that must not
+    /// be asked can have mirrors that may, and the other way round.
     pub(super) fn endpoints(&self, image: &ImageReference) -> Result<Vec<Endpoint>> {
-        let own = |insecure| Endpoint { location: image.name().to_owned(), insecure, mirror: false };
-        let Some((registry, matched)) = self.find(image.as_str()) else { return Ok(vec![own(false)]) };
-        if let Some(reason) = self.blocked(image) {
-            bail!(reason);
-        }
+        let endpoint = |location: String, insecure, mirror| {
+            let blocked = self.find(&location).and_then(|(registry, _)| registry.blocked());
+            Endpoint { location, insecure, mirror, blocked }
+        };
+        let own = || image.name().to_owned();
+        let Some((registry, matched)) = self.find(image.name()) else { return Ok(vec![endpoint(own(), false, false)]) };
         let mut endpoints = Vec::new();
         for mirror in registry.mirrors.iter().filter(|mirror| mirror.for_digests) {
-            let location = rewrite(image, matched, &mirror.location)?;
-            endpoints.push(Endpoint { location, insecure: mirror.insecure, mirror: true });
+            endpoints.push(endpoint(rewrite(image, matched, &mirror.location)?, mirror.insecure, true));
         }
-        endpoints.push(match registry.location.as_str() {
-            "" => own(registry.insecure),
-            place => Endpoint { location: rewrite(image, matched, place)?, ..own(registry.insecure) },
-        });
+        let location = match registry.location.as_str() {
+            "" => own(),
+            place => rewrite(image, matched, place)?,
+        };
+        endpoints.push(endpoint(location, registry.insecure, false));
         Ok(endpoints)
     }
 
-    /// The registry with the longest prefix that matches, and how much of the pullspec that is.
-    fn find(&self, image: &str) -> Option<(&Registry, usize)> {
-        let matching = self.0.values().filter_map(|registry| Some((registry, matching(image, &registry.prefix)?)));
+    /// The registry with the longest prefix that matches, and how much of the name that is.
+    fn find(&self, name: &str) -> Option<(&Registry, usize)> {
+        let matching = self.0.values().filter_map(|registry| Some((registry, matching(name, &registry.prefix)?)));
         // Of equal lengths the first, by prefix.
         matching.reduce(|best, other| if other.0.prefix.len() > best.0.prefix.len() { other } else { best })
     }
 }
 
-/// How many bytes of `image` the prefix matches.
-fn matching(image: &str, prefix: &str) -> Option<usize> {
+/// How many bytes of a name the prefix matches.
+fn matching(name: &str, prefix: &str) -> Option<usize> {
     let end = match prefix.strip_prefix('*') {
         Some(domain) if domain.starts_with('.') => {
-            let start = image.find(domain)?;
-            if image.get(..start)?.contains('/') {
+            let start = name.find(domain)?;
+            if name.get(..start)?.contains('/') {
                 return None;
             }
             start + domain.len()
         }
-        _ => image.starts_with(prefix).then_some(prefix.len())?,
+        _ => name.starts_with(prefix).then_some(prefix.len())?,
     };
     // `:` lets "example.com" match "example.com:5000", which upstream calls unintended, but does.
-    image.get(end..)?.chars().next().is_none_or(|next| matches!(next, ':' | '/' | '@')).then_some(end)
+    name.get(end..)?.chars().next().is_none_or(|next| matches!(next, ':' | '/' | '@')).then_some(end)
 }
 
 /// Put `location` in the place of the first `matched` bytes.
@@ -170,7 +174,18 @@ impl Registry {
         let mirrors = tables(table, "mirror")?;
         let mirrors =
             mirrors.into_iter().map(|entry| Mirror::read(entry, &prefix, by_digest)).collect::<Result<_>>()?;
-        Ok(Self { location, insecure: flag(table, "insecure")?, blocked: flag(table, "blocked")?, mirrors, prefix })
+        let (insecure, blocked) = (flag(table, "insecure")?, flag(table, "blocked")?);
+        Ok(Self { file: String::new(), prefix, location, insecure, blocked, mirrors })
+    }
+
+    fn of_file(self, path: &str) -> Self {
+        Self { file: path.to_owned(), ..self }
+    }
+
+    /// Returns why it must not be asked, if so.
+    fn blocked(&self) -> Option<String> {
+        let Self { prefix, file, .. } = self;
+        self.blocked.then(|| format!("registry {prefix:?} is blocked: {file} has blocked = true for it"))
     }
 }
 

@@ -66,7 +66,8 @@ fn is_direct(no_proxy: &str, host: &str, port: u16) -> bool {
         if let Ok(wanted) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
             return address == Some(wanted);
         }
-        let name = name.strip_prefix('*').unwrap_or(name);
+        // Go knows a star before a dot, and no other.
+        let name = name.strip_prefix('*').filter(|name| name.starts_with('.')).unwrap_or(name);
         match name.strip_prefix('.') {
             Some(domain) => is_below(host, domain),
             None => host == name || is_below(host, name),
@@ -119,6 +120,9 @@ mod tests {
             (".quay.io", "quay.io", false),
             (".quay.io", "cdn.quay.io", true),
             ("*.quay.io", "cdn.quay.io", true),
+            ("*.quay.io", "quay.io", false),
+            ("*quay.io", "quay.io", false),
+            ("*quay.io", "cdn.quay.io", false),
             ("a, b ,quay.io", "quay.io", true),
             ("quay.io:443", "quay.io", true),
             ("quay.io:5000", "quay.io", false),

@@ -38,34 +38,38 @@ pub(super) fn open(around: &Surroundings<'_>) -> Result<Fetcher> {
     let Surroundings { image, config, limits, deadline, .. } = *around;
     let endpoints = config.endpoints(image)?;
     ensure!(!endpoints.is_empty(), "the configuration has no place for {image}");
-    let places = endpoints.iter().map(|endpoint| {
-        Place::new(endpoint, config).with_context(|| format!("setting up endpoint {}", endpoint.location))
+    let anchors = config.anchors()?;
+    let places = endpoints.into_iter().map(|endpoint| {
+        let place = match &endpoint.blocked {
+            Some(reason) => Err(Failure::last(reason)),
+            None => Place::new(&endpoint, config, &anchors).context("setting it up").map_err(Failure::from),
+        };
+        (endpoint.location, place)
     });
-    let client = Client::new(limits, config.proxy()?, deadline);
-    let mirrors = Mirrors { places: places.collect::<Result<_>>()?, client };
+    let mirrors = Mirrors { places: places.collect(), client: Client::new(limits, config.proxy()?, deadline) };
     Ok(Fetcher::new(Box::new(mirrors), limits, deadline, by_tag))
 }
 
 /// The endpoints of an image.
 #[derive(Debug)]
 struct Mirrors {
-    places: Vec<Place>,
+    /// By name: how to ask it, or why that cannot be done, which is its answer.
+    places: Vec<(String, Result<Place, Failure>)>,
     client: Client,
 }
 
 /// An endpoint.
 #[derive(Debug)]
 struct Place {
-    name: String,
     login: Login,
 }
 
 impl Place {
-    fn new(endpoint: &Endpoint, config: &HostConfig) -> Result<Self> {
+    fn new(endpoint: &Endpoint, config: &HostConfig, anchors: &[Vec<u8>]) -> Result<Self> {
         let (host, repository) = endpoint.location.split_once('/').context("it has no repository")?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
         ensure!(!repository.is_empty() && repository.bytes().all(plain), "it has a bad repository {repository:?}");
-        let tls = tls_for(config, host)?;
+        let tls = tls_for(config, host, anchors)?;
         let login = Login {
             host: if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }.to_owned(),
             repository: repository.to_owned(),
@@ -75,7 +79,7 @@ impl Place {
             config: config.clone(),
             state: Mutex::default(),
         };
-        let place = Self { name: endpoint.location.clone(), login };
+        let place = Self { login };
         // A bad host is an error now, not one of each blob.
         place.url(Scheme::Https, "")?;
         Ok(place)
@@ -108,11 +112,11 @@ fn path_of(want: &Want) -> String {
 
 impl Places for Mirrors {
     fn names(&self) -> Vec<String> {
-        self.places.iter().map(|place| place.name.clone()).collect()
+        self.places.iter().map(|(name, _)| name.clone()).collect()
     }
 
     fn open(&self, place: usize, want: &Want, from: u64, first_byte: Duration) -> Result<Response, Failure> {
-        let place = self.places.get(place).ok_or_else(|| Failure::last("there is no such endpoint"))?;
-        place.send(&self.client, want, from, first_byte)
+        let (_, place) = self.places.get(place).ok_or_else(|| Failure::last("there is no such endpoint"))?;
+        place.as_ref().map_err(Clone::clone)?.send(&self.client, want, from, first_byte)
     }
 }

@@ -5,10 +5,11 @@
 //! The pull secret is in it: nothing of the content is ever shown, and nothing of it is written anywhere.
 
 mod data_url;
+mod links;
 mod overlay;
 mod resource;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -35,19 +36,27 @@ const FILE: Shape = Shape::Object(&[
     ("contents", RESOURCE, false),
     ("append", Shape::List(&RESOURCE), false),
 ]);
-const LINK: Shape = Shape::Object(&[("path", Shape::Text, true)]);
+const DIRECTORY: Shape = Shape::Object(&[("path", Shape::Text, true)]);
+const LINK: Shape =
+    Shape::Object(&[("path", Shape::Text, true), ("target", Shape::Text, false), ("hard", Shape::Flag, false)]);
+const STORAGE: Shape = Shape::Object(&[
+    ("directories", Shape::List(&DIRECTORY), false),
+    ("files", Shape::List(&FILE), false),
+    ("links", Shape::List(&LINK), false),
+]);
 const CONFIG: Shape = Shape::Object(&[
     ("ignition", Shape::Object(&[("version", Shape::Text, true)]), true),
-    ("storage", Shape::Object(&[("files", Shape::List(&FILE), false), ("links", Shape::List(&LINK), false)]), false),
+    ("storage", STORAGE, false),
     ("kernelArguments", Shape::Object(&[("shouldExist", NAMES, false), ("shouldNotExist", NAMES, false)]), false),
 ]);
 
 /// A config; the default is that of a boot without Ignition: empty.
 #[derive(Default)]
 pub struct Ignition {
+    directories: BTreeSet<String>,
     files: BTreeMap<String, Written>,
-    /// A link may lead anywhere, and would have to be followed as Ignition does.
-    links: Vec<String>,
+    /// What each link leads to. A hard link is as good as a symbolic one here: both have the target's content.
+    links: BTreeMap<String, String>,
     should_exist: Vec<String>,
     should_not_exist: Vec<String>,
 }
@@ -87,8 +96,14 @@ impl Ignition {
         for file in take_list(&mut config["storage"]["files"]) {
             ignition.add_file(file)?;
         }
+        for mut directory in take_list(&mut config["storage"]["directories"]) {
+            ignition.directories.insert(take_path(&mut directory));
+        }
         for mut link in take_list(&mut config["storage"]["links"]) {
-            ignition.links.push(clean(&take_text(&mut link["path"]).unwrap_or_default()));
+            let (path, target) = (take_path(&mut link), take_text(&mut link["target"]).unwrap_or_default());
+            // The target of a hard link is a path below the root, with or without the slash.
+            let hard = link["hard"].as_bool().unwrap_or_default();
+            ignition.links.insert(path, if hard { clean(&target) } else { target });
         }
         ignition.should_exist = take_texts(&mut config["kernelArguments"]["shouldExist"]);
         ignition.should_not_exist = take_texts(&mut config["kernelArguments"]["shouldNotExist"]);
@@ -96,7 +111,7 @@ impl Ignition {
     }
 
     fn add_file(&mut self, mut file: Value) -> Result<()> {
-        let path = clean(&take_text(&mut file["path"]).unwrap_or_default());
+        let path = take_path(&mut file);
         let contents = Resource::from_json(&mut file["contents"]);
         let append = take_list(&mut file["append"]).iter_mut().map(Resource::from_json).collect();
         let before = self.files.insert(path.clone(), Written { contents, append });
@@ -104,15 +119,10 @@ impl Ignition {
         Ok(())
     }
 
-    /// What will be in the file at `path` when Ignition has run; `before` is what is there without it.
+    /// What will be in the file at `path`, a path of the config, when Ignition has run; `before` is what is there without
+    /// it.
     fn apply(&self, path: &str, before: impl FnOnce() -> Result<Option<Vec<u8>>>) -> Result<Option<Vec<u8>>> {
-        let path = clean(path);
-        let below = |link: &&String| {
-            path.strip_prefix(link.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let link = self.links.iter().find(below);
-        ensure!(link.is_none(), "the Ignition config makes {} a link, which is not supported", link.map_or("", |l| l));
-        let Some(file) = self.files.get(&path) else { return before() };
+        let Some(file) = self.files.get(path) else { return before() };
         let context = || format!("reading file {path} of the Ignition config");
         let mut bytes = if file.contents.has_source() {
             file.contents.bytes().with_context(context)?
@@ -131,19 +141,20 @@ impl Ignition {
 
     /// The file at `path` if the config has one. What it only appends to is taken as empty.
     pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        self.apply(path, || Ok(None))
+        let at = links::resolve(path, |path| Ok(self.links.get(path).cloned()))?;
+        let known = at == clean(path) || self.files.contains_key(&at);
+        ensure!(known, "the Ignition config makes {path} a link to {at}, and has no file there: write it as a file");
+        self.apply(&at, || Ok(None))
     }
 
-    /// Whether the config writes a file at `path`.
+    /// Whether the config writes a file at `path`, or makes a link there.
     pub fn has_file(&self, path: &str) -> bool {
-        self.files.contains_key(path)
+        self.files.contains_key(path) || self.links.contains_key(path)
     }
 
-    /// The names that the config makes in a directory.
-    fn names(&self, dir: &str) -> impl Iterator<Item = &str> {
-        let mut start = clean(dir);
-        start.push('/');
-        self.files.keys().filter_map(move |path| path.strip_prefix(start.as_str())?.split('/').next())
+    /// The paths of all that the config makes.
+    fn paths(&self) -> impl Iterator<Item = &String> {
+        self.files.keys().chain(self.links.keys()).chain(&self.directories)
     }
 
     /// A kernel command line as it is after Ignition's `kernelArguments` stage, for a boot loader entry that has not
@@ -170,6 +181,10 @@ fn clean(path: &str) -> String {
         }
     }
     parts.iter().fold(String::new(), |path, part| path + "/" + part)
+}
+
+fn take_path(item: &mut Value) -> String {
+    clean(&take_text(&mut item["path"]).unwrap_or_default())
 }
 
 fn take_list(value: &mut Value) -> Vec<Value> {
@@ -237,6 +252,18 @@ mod tests {
             shown.contains("reading file /remote of the Ignition config: it has a remote source (https)"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_link_is_followed_to_a_file_of_the_config_only() {
+        let text = r#"{"ignition": {"version": "3.4.0"}, "storage": {
+            "links": [{"path": "/etc/a", "target": "real"}, {"path": "/etc/b", "target": "/usr/share/b"}],
+            "files": [{"path": "/etc/real", "contents": {"source": "data:,text"}}]}}"#;
+        let config = Ignition::parse(text.as_bytes()).unwrap();
+        assert_eq!(config.file("/etc/a").unwrap().as_deref(), Some(&b"text"[..]));
+        let error = config.file("/etc/b").unwrap_err().to_string();
+        assert!(error.contains("makes /etc/b a link to /usr/share/b, and has no file there"), "{error}");
+        assert!(config.has_file("/etc/b") && !config.has_file("/etc/c"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::ignition::{escaped, worker, write_files};
 
 pub fn cases() -> [Case; 1] {
     let programs = || needs(&["docker-registry", "htpasswd", "setpriv", "skopeo"]);
-    [case("pulls_from_a_registry_with_the_pull_secret", pulls).needs(programs)]
+    [case("pulls_from_the_mirror_of_a_blocked_registry_with_the_pull_secret", pulls).needs(programs)]
 }
 
 /// Starts a registry on loopback with one user, `node` with the password `hunter2`, and returns its address.
@@ -44,9 +44,13 @@ fn pulls(machine: &mut Machine) -> Result<()> {
     let to = format!("docker://{name}:latest");
     let options = ["-q", "--preserve-digests", "--dest-tls-verify=false", "--dest-creds=node:hunter2"];
     run(&[&["skopeo", "copy"], &options[..], &[&layout, &to]].concat())?;
-    let config = worker(&format!("{name}@{digest}"))?;
+    // As the MCO writes it for an ImageDigestMirrorSet with NeverContactSource.
+    let config = worker(&format!("registry.example/os/node@{digest}"))?;
     let files = |auth: &str| {
-        let registries = format!("[[registry]]\nlocation = {address:?}\ninsecure = true\n");
+        let registries = format!(
+            "[[registry]]\nprefix = \"\"\nlocation = \"registry.example/os\"\nblocked = true\n\
+             [[registry.mirror]]\nlocation = \"{address}/os\"\ninsecure = true\npull-from-mirror = \"digest-only\"\n"
+        );
         let secret = serde_json::json!({"auths": {&address: {"auth": auth}}});
         [
             ("/etc/ignition-machine-config-encapsulated.json", escaped(&config.to_string())),

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use argh::FromArgs;
 use contract::handoff::{
-    Bootimage, Ending, Endpoint, Facts, Foreseen, Leftover, Mco, NodeImage, Stage, StageName, Status, Try, Way,
+    Bootimage, Ending, Endpoint, Facts, Foreseen, Leftover, Mco, NodeImage, Signature, Stage, StageName, Status, Try,
+    Way,
 };
 use contract::report::{MESSAGE_ID, Record};
 use contract::request::ignition::Ignition;
@@ -206,6 +207,13 @@ fn full_facts() -> Facts {
         }),
         node_image: Some(NodeImage {
             image: format!("example.com/os/node@{digest}"),
+            signatures: vec![Signature {
+                requirement: "sigstoreSigned by keyData".to_owned(),
+                key: Some("0".repeat(64)),
+                identity: "quay.io/example/node:4.22".to_owned(),
+                digest: digest.clone(),
+                endpoint: "quay.io/example/node".to_owned(),
+            }],
             manifest_digest: Some(digest),
             commit: Some(commit),
             version: Some("2".to_owned()),

@@ -10,6 +10,7 @@ mod door;
 mod image;
 mod logins;
 mod program;
+mod setup;
 mod signatures;
 mod slow;
 mod web;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     tests.extend(module("web", web::cases(&image)));
     tests.extend(signatures::cases());
     tests.extend(module("program", program::cases(&image)));
+    tests.extend(module("setup", setup::cases(&image)));
     tests.push(crowd::case(&image));
     drop(image);
     // They measure time, and the limits are short.

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use anyhow::{Result, ensure};
 
 use crate::daemons::PROXY_USER;
+use crate::endpoints::{certificates, endpoints};
 use crate::lab::Lab;
 use crate::place::PROXY_SOURCE;
 use crate::tokens::BASIC;
@@ -35,37 +36,43 @@ pub struct Case {
     pub expected: Expected,
     /// Ask through the library, which can be told not to wait for a minute.
     pub impatient: bool,
+    /// skopeo has to come to the same with the same files, but for the policy.
+    pub judged: bool,
     /// Checks one thing more.
     pub after: fn(&Lab) -> Result<()>,
 }
 
-const CA: &str = "/etc/pki/ca-trust/source/anchors/openshift-config-user-ca-bundle.crt";
-const REGISTRIES: &str = "/etc/containers/registries.conf";
+pub const CA: &str = "/etc/pki/ca-trust/source/anchors/openshift-config-user-ca-bundle.crt";
+pub const REGISTRIES: &str = "/etc/containers/registries.conf";
 const POLICY: &str = "/etc/containers/policy.json";
-const PULL_SECRET: &str = "/var/lib/kubelet/config.json";
+pub const PULL_SECRET: &str = "/var/lib/kubelet/config.json";
 const PROXY: &str = "/etc/mco/proxy.env";
 
 /// Returns all of them by module.
-pub fn cases() -> [(&'static str, Vec<Case>); 6] {
+pub fn cases() -> [(&'static str, Vec<Case>); 8] {
     let ca = (CA, Text::Certificate("ca"));
     [
         ("trust", trust(&ca)),
         ("credentials", credentials(&ca)),
         ("places", places(&ca)),
+        ("endpoints", endpoints(&ca)),
+        ("certificates", certificates(&ca)),
         ("proxies", proxies(&ca)),
         ("policies", policies(&ca)),
         ("signatures", signatures(&ca)),
     ]
 }
 
-fn case(name: &'static str, image: &'static str, files: &[&File], expected: Expected) -> Case {
+/// Returns a pull from a registry.
+pub fn case(name: &'static str, image: &'static str, files: &[&File], expected: Expected) -> Case {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.clone())).collect();
-    Case { name, source: "registry", image, files, expected, impatient: false, after: |_| Ok(()) }
+    Case { name, source: "registry", image, files, expected, impatient: false, judged: false, after: |_| Ok(()) }
 }
 
-type File = (&'static str, Text);
+/// An absolute path and its text.
+pub type File = (&'static str, Text);
 
-/// The text of a file.
+/// What a file is.
 #[derive(Clone, Debug)]
 pub enum Text {
     /// This.
@@ -74,6 +81,8 @@ pub enum Text {
     Certificate(&'static str),
     /// The key of one.
     Key(&'static str),
+    /// None: it is a link to there.
+    Link(&'static str),
 }
 
 impl From<String> for Text {
@@ -314,7 +323,7 @@ fn proxies(ca: &File) -> Vec<Case> {
 }
 
 /// The registry has not heard of us.
-fn nothing_was_asked(lab: &Lab) -> Result<()> {
+pub fn nothing_was_asked(lab: &Lab) -> Result<()> {
     let log = lab.daemons.open.log()?;
     ensure!(!log.contains("GET "), "the registry was asked: {log}");
     Ok(())

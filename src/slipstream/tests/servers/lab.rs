@@ -2,6 +2,7 @@
 //! Servers, the image that they have, and pulls of it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use testkit::layout::Layout;
 use testkit::repo::{self, fsck};
 use testkit::sandbox::Sandbox;
 
-use crate::cases::{self, Case, Expected, Text};
+use crate::cases::{self, CA, Case, Expected, PULL_SECRET, REGISTRIES, Text};
 use crate::daemons::Daemons;
 use crate::pki::Pki;
 use crate::place;
@@ -99,6 +100,11 @@ impl Lab {
             (_, Some(commit)) => bail!("it pulled {commit}: {stderr}"),
             (_, None) => bail!("it failed: {stderr}"),
         };
+        if case.judged {
+            let theirs = self.skopeo(&image, &root)?;
+            let alike = theirs.is_none() == matches!(case.expected, Expected::Image);
+            ensure!(alike, "skopeo says {theirs:?}, and we {said}");
+        }
         (case.after)(self).with_context(|| format!("after {said}"))?;
         Ok(said)
     }
@@ -109,17 +115,19 @@ impl Lab {
         for (path, text) in files {
             let path = root.join(path.trim_start_matches('/'));
             fs::create_dir_all(path.parent().context("finding a directory")?).context("creating a directory")?;
-            fs::write(&path, self.text(text)?).with_context(|| format!("writing {}", path.display()))?;
+            self.write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(root)
     }
 
-    fn text(&self, text: &Text) -> Result<String> {
-        match text {
-            Text::Plain(text) => Ok(text.clone()),
-            Text::Certificate(name) => self.pki.text(name),
-            Text::Key(name) => self.pki.key_text(name),
-        }
+    fn write(&self, path: &Path, text: &Text) -> Result<()> {
+        let text = match text {
+            Text::Plain(text) => text.clone(),
+            Text::Certificate(name) => self.pki.text(name)?,
+            Text::Key(name) => self.pki.key_text(name)?,
+            Text::Link(target) => return Ok(symlink(target, path)?),
+        };
+        Ok(fs::write(path, text)?)
     }
 
     /// Pulls into a new repository; returns the commit, if there is one, and what went to standard error.
@@ -139,6 +147,24 @@ impl Lab {
         Ok((output.status.success().then_some(commit), String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 
+    /// Has skopeo ask for the manifest, with the configuration below a root; returns why it cannot have it.
+    fn skopeo(&self, image: &str, root: &Path) -> Result<Option<String>> {
+        let mut command = Command::new("timeout");
+        command.arg(LIMIT.as_secs().to_string()).args(["skopeo", "--insecure-policy"]);
+        // Without a file they would be those of this machine.
+        command.arg("--registries-conf").arg(there_or(root, REGISTRIES, "")?);
+        command.args(["inspect", "--raw", "--authfile"]).arg(there_or(root, PULL_SECRET, "{}")?);
+        let host = image.split('/').next().unwrap_or_default();
+        let certificates = root.join("etc/containers/certs.d").join(host);
+        if certificates.exists() {
+            command.arg("--cert-dir").arg(certificates);
+        }
+        command.arg(format!("docker://{image}")).env("SSL_CERT_FILE", there_or(root, CA, "")?);
+        let output = command.output().context("running skopeo")?;
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Ok((!output.status.success()).then_some(said))
+    }
+
     fn fresh(&self, name: &str) -> Result<PathBuf> {
         let path = self.sandbox.path().join(name);
         if path.exists() {
@@ -147,6 +173,16 @@ impl Lab {
         fs::create_dir(&path).with_context(|| format!("creating {name}"))?;
         Ok(path)
     }
+}
+
+/// Returns the path of a file below a root, and writes it if it is not there.
+fn there_or(root: &Path, path: &str, text: &str) -> Result<PathBuf> {
+    let path = root.join(path.trim_start_matches('/'));
+    if !path.exists() {
+        fs::create_dir_all(path.parent().context("finding a directory")?).context("creating a directory")?;
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(path)
 }
 
 /// Looks for an image without waiting for better times; returns the error.

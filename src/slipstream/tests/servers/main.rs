@@ -10,6 +10,7 @@
 
 mod cases;
 mod daemons;
+mod endpoints;
 mod lab;
 mod pki;
 mod place;

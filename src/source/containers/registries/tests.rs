@@ -4,9 +4,12 @@
 use super::*;
 use crate::containers::fixtures::{image, root};
 
-/// Endpoints as text: `location`, with `!` if insecure, `+` if a mirror.
+/// Endpoints as text: `location`, with `!` if insecure, `+` if a mirror, `-` if blocked.
 fn shown(registries: &Registries, name: &str) -> Result<Vec<String>> {
-    let flags = |e: &Endpoint| [if e.insecure { "!" } else { "" }, if e.mirror { "+" } else { "" }].concat();
+    let flags = |e: &Endpoint| {
+        let flags = [(e.blocked.is_some(), "-"), (e.insecure, "!"), (e.mirror, "+")];
+        flags.map(|(set, flag)| if set { flag } else { "" }).concat()
+    };
     Ok(registries.endpoints(&image(name))?.iter().map(|e| format!("{}{}", flags(e), e.location)).collect())
 }
 
@@ -50,6 +53,26 @@ Insecure = true
 location = "blocked.example"
 blocked = true
 [[registry]]
+prefix = "blocked.example/release"
+location = "blocked.example/release"
+blocked = true
+[[registry.mirror]]
+location = "all.example/release"
+[[registry.mirror]]
+location = "blocked.example/mirror"
+[[registry]]
+prefix = "open.example"
+location = "blocked.example/moved"
+[[registry.mirror]]
+location = "insecure.example"
+[[registry]]
+location = "insecure.example"
+insecure = true
+[[registry]]
+prefix = "quay.io/by/digest@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+location = "quay.io/by/digest"
+blocked = true
+[[registry]]
 prefix = "hostonly.example/a/b"
 location = "hostonly.example"
 "#;
@@ -81,11 +104,18 @@ fn endpoints_of_images() {
         ("a wildcard wants a subdomain", "wild.example/x", Ok(&["wild.example/x"])),
         ("a wildcard is for hosts", "evil.example/a.wild.example/x", Ok(&["evil.example/a.wild.example/x"])),
         ("wildcard ends at the host's end", "a.wild.example.org/x", Ok(&["a.wild.example.org/x"])),
+        ("blocked", "blocked.example/x", Ok(&["-blocked.example/x"])),
         (
-            "blocked",
-            "blocked.example/x",
-            Err("registry \"blocked.example\" is blocked: /etc/containers/registries.conf"),
+            "blocked, with mirrors that are and are not",
+            "blocked.example/release/node",
+            Ok(&["+all.example/release/node", "-+blocked.example/mirror/node", "-blocked.example/release/node"]),
         ),
+        (
+            "at a location that is blocked; a mirror is insecure by its own key only",
+            "open.example/x",
+            Ok(&["+insecure.example/x", "-blocked.example/moved/x"]),
+        ),
+        ("a prefix with a digest", "quay.io/by/digest", Ok(&["!quay.io/by/digest"])),
         (
             "location without repository",
             "hostonly.example/a/b",
@@ -157,6 +187,30 @@ fn what_is_refused() {
 }
 
 #[test]
+fn an_image_is_blocked_if_every_endpoint_is() {
+    const SOURCE: &str = "[[registry]]\nlocation='a.example'\nblocked=true\n[[registry.mirror]]\nlocation=";
+    let reason = |prefix: &str, file: &str| {
+        format!("registry \"{prefix}\" is blocked: /etc/containers/registries.conf{file} has blocked = true for it")
+    };
+    let (a, b) = (reason("a.example", ""), reason("b.example", ".d/1.conf"));
+    for (label, mirror, blocked, expected) in [
+        ("a mirror may be asked", "b.example/x", "c.example", None),
+        ("no endpoint may be asked", "b.example/x", "b.example", Some(format!("{b}; {a}"))),
+        ("for one reason", "a.example/x", "c.example", Some(a)),
+    ] {
+        let (_dir, files) = root(&[
+            ("/etc/containers/registries.conf", &format!("{SOURCE}'{mirror}'\n")),
+            (
+                "/etc/containers/registries.conf.d/1.conf",
+                &format!("[[registry]]\nlocation='{blocked}'\nblocked=true\n"),
+            ),
+        ]);
+        let got = crate::containers::HostConfig::new(files).blocked(&image("a.example/node")).unwrap();
+        assert_eq!(got, expected, "{label}");
+    }
+}
+
+#[test]
 fn drop_ins_replace_registries_of_the_same_prefix() {
     let (_dir, files) = root(&[
         (
@@ -172,6 +226,24 @@ fn drop_ins_replace_registries_of_the_same_prefix() {
     let registries = load(files.as_ref()).unwrap();
     assert_eq!(shown(&registries, "a.example/x").unwrap(), ["!a.example/x"]);
     assert_eq!(shown(&registries, "b.example/x").unwrap(), ["c.example/x"]);
+
+    // A later name counts more, wherever it is; of the main files the first counts, of equal names too.
+    let (dir, files) = root(&[
+        ("/usr/share/containers/registries.conf", "[[registry]]\nlocation='a.example'\ninsecure=true\n"),
+        ("/usr/share/containers/registries.conf.d/90.conf", "[[registry]]\nlocation='b.example'\ninsecure=true\n"),
+        ("/etc/containers/registries.rootful.conf.d/10.conf", "[[registry]]\nlocation='b.example'\nblocked=true\n"),
+    ]);
+    let of_vendor = load(files.as_ref()).unwrap();
+    assert_eq!(shown(&of_vendor, "a.example/x").unwrap(), ["!a.example/x"]);
+    assert_eq!(shown(&of_vendor, "b.example/x").unwrap(), ["!b.example/x"]);
+    let masks = dir.path().join("etc/containers/registries.conf.d");
+    std::fs::create_dir(&masks).unwrap();
+    std::os::unix::fs::symlink("/dev/null", masks.join("90.conf")).unwrap();
+    std::os::unix::fs::symlink("nowhere", masks.join("95.conf")).unwrap();
+    std::fs::write(dir.path().join("etc/containers/registries.conf"), "").unwrap();
+    let of_administrator = load(files.as_ref()).unwrap();
+    assert_eq!(shown(&of_administrator, "a.example/x").unwrap(), ["a.example/x"]);
+    assert_eq!(shown(&of_administrator, "b.example/x").unwrap(), ["-b.example/x"]);
 
     let (_dir, files) = root(&[("/etc/containers/registries.conf.d/1.conf", "[[registry]]\n")]);
     let error = format!("{:#}", load(files.as_ref()).unwrap_err());
