@@ -10,6 +10,11 @@ use crate::names::Digest;
 /// Longest name, in bytes. Registries stop at 255; each part has to fit in a file name when it is escaped.
 const MAX_NAME: usize = 255;
 
+/// Docker Hub's name, the older one that means the same, and where it has images that are named without a path.
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_BEFORE: &str = "index.docker.io";
+const DOCKER_OFFICIAL: &str = "library";
+
 /// A pullspec by digest. Its text is what the origin file carries and what the MCO compares, so it is kept as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageReference {
@@ -51,6 +56,18 @@ impl ImageReference {
         self.text.split_once('@').map_or(self.text.as_str(), |(name, _)| name)
     }
 
+    /// Returns it as containers tools compare it and ask for it: of Docker Hub's images all have the same registry and a path
+    /// (the Go package distribution/reference). What is compared with the origin or the MCO's words is the pullspec as given.
+    pub fn canonical(&self) -> Self {
+        let (registry, rest) = self.text.split_once('/').unwrap_or((&self.text, ""));
+        let text = match registry {
+            DOCKER_HUB | DOCKER_HUB_BEFORE if rest.contains('/') => format!("{DOCKER_HUB}/{rest}"),
+            DOCKER_HUB | DOCKER_HUB_BEFORE => format!("{DOCKER_HUB}/{DOCKER_OFFICIAL}/{rest}"),
+            _ => self.text.clone(),
+        };
+        Self { text, digest: self.digest }
+    }
+
     /// The pullspec as it was given.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -66,6 +83,29 @@ impl fmt::Display for ImageReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn canonical_names() {
+        for (name, expected) in [
+            ("docker.io/x", "docker.io/library/x"),
+            ("index.docker.io/x", "docker.io/library/x"),
+            ("index.docker.io/a/x", "docker.io/a/x"),
+            ("docker.io/library/x", "docker.io/library/x"),
+            ("docker.io/a/b/x", "docker.io/a/b/x"),
+            ("docker.io:443/x", "docker.io:443/x"),
+            ("registry-1.docker.io/x", "registry-1.docker.io/x"),
+            ("quay.io/x", "quay.io/x"),
+            ("example.com/docker.io/x", "example.com/docker.io/x"),
+        ] {
+            let given = format!("{name}@sha256:{}", "b".repeat(64));
+            let image = ImageReference::parse(&given).unwrap();
+            let canonical = image.canonical();
+            assert_eq!(canonical.name(), expected, "{name}");
+            assert_eq!((canonical.digest(), canonical.canonical().name()), (image.digest(), expected), "{name}");
+            assert_eq!((image.as_str(), image.name()), (given.as_str(), name), "as it was given");
+            assert!(ImageReference::parse(canonical.as_str()).is_ok(), "{name}");
+        }
+    }
 
     #[test]
     fn parse_table() {
