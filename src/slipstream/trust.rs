@@ -16,7 +16,7 @@ use crate::stop::Stop;
 
 /// Returns the signatures that an image has to have, for all that its name tells.
 pub fn required(files: &dyn Files, image: &ImageReference) -> Result<ControlFlow<Stop, Vec<Sigstore>>> {
-    Ok(match decide(Policy::load(files)?.as_ref(), image) {
+    Ok(match decide(Policy::load(files)?.as_ref(), &image.canonical()) {
         Decision::Accepted => Continue(Vec::new()),
         Decision::NeedsSignatures(needed) => Continue(needed),
         Decision::Refused(reason) => Break(Stop::Policy(reason)),
@@ -34,7 +34,7 @@ pub fn verify_signatures(
         return Ok(Continue(Vec::new()));
     }
     let signatures = verified.signatures()?;
-    Ok(match verify(needed, image, &verified.digests(), &signatures) {
+    Ok(match verify(needed, &image.canonical(), &verified.digests(), &signatures) {
         Ok(met) => Continue(met.into_iter().map(described).collect()),
         Err(reason) => Break(Stop::Policy(reason)),
     })

@@ -41,7 +41,7 @@ impl HostConfig {
 
     /// Where to look for an image, in this order: mirrors first, the place that it names last.
     pub fn endpoints(&self, image: &ImageReference) -> Result<Vec<Endpoint>> {
-        registries::load(self.files.as_ref())?.endpoints(image)
+        registries::load(self.files.as_ref())?.endpoints(&image.canonical())
     }
 
     /// Who we are at `location`, which is `host[:port]` or `host[:port]/repo`.

@@ -9,7 +9,7 @@ use contract::names::SourceSpec;
 use testkit::server::{Reply, Server};
 use testkit::suite::{Case, Shared};
 
-use crate::image::Image;
+use crate::image::{Image, QUICK};
 use crate::{AUTH, REGISTRIES, registries};
 
 /// Nobody resolves it: it is not asked.
@@ -41,7 +41,7 @@ fn pull(image: &Image, path: &str, text: &str, reason: &str) -> Result<()> {
     let server = Server::start(Arc::clone(&image.blobs), Reply::good)?;
     let endpoint = format!("{}/os/node", server.host());
     let files = [(REGISTRIES, registries(&[MIRROR.to_owned(), endpoint.clone()])), (path, text.to_owned())];
-    let (result, log) = image.pull(&SourceSpec::Registry, &files, TIME);
+    let (result, log) = image.pull(&SourceSpec::Registry, &files, TIME, QUICK);
     ensure!(result? == image.commit, "another commit: {log:?}");
     let [(mirror, Some(why)), (used, None)] = &log[..] else { bail!("{log:?}") };
     ensure!(mirror == MIRROR && *used == endpoint && why.contains(reason), "{log:?}");
