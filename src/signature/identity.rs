@@ -4,6 +4,8 @@
 //! The image is the one that was asked for, by digest, never the mirror that it comes from. Whether the signed digest is
 //! the image's is another question, which a policy cannot switch off.
 
+use std::fmt;
+
 use anyhow::{Context, Result, bail, ensure};
 use contract::names::ImageReference;
 use serde_json::Value;
@@ -31,6 +33,19 @@ pub enum Identity {
         /// What stands in its place in the signed name.
         signed_prefix: String,
     },
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MatchExact => f.write_str("matchExact"),
+            Self::MatchRepoDigestOrExact => f.write_str("matchRepoDigestOrExact"),
+            Self::MatchRepository => f.write_str("matchRepository"),
+            Self::ExactReference(reference) => write!(f, "exactReference {reference}"),
+            Self::ExactRepository(reference) => write!(f, "exactRepository {reference}"),
+            Self::RemapIdentity { prefix, signed_prefix } => write!(f, "remapIdentity {prefix} to {signed_prefix}"),
+        }
+    }
 }
 
 impl Identity {

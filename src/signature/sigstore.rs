@@ -105,6 +105,19 @@ impl Sigstore {
         &self.name
     }
 
+    /// Returns which signed names it accepts.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns the fingerprints of the keys of which one has to have signed: none if a certificate has the key.
+    pub fn fingerprints(&self) -> Vec<String> {
+        match &self.trust {
+            Ok(Trust::Keys { keys, .. }) => keys.iter().map(Key::fingerprint).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Returns why no signature can meet it.
     pub(crate) fn unusable(&self) -> Option<&str> {
         self.trust.as_ref().err().map(String::as_str)

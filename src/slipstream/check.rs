@@ -16,11 +16,14 @@ use contract::VERSION;
 use contract::boot_link::BootLink;
 use contract::files::RootFiles;
 use contract::handoff::Facts;
+use contract::names::{ImageReference, SourceSpec};
 use contract::places::PhysicalRoot;
 use contract::request::ignition::{Ignition, IgnitionFiles};
 use contract::request::mco::{self, Decision};
 use contract::request::{Request, Settings, kargs};
 use serde_json::{Value, json};
+use signature::Sigstore;
+use source::containers::{Endpoint, HostConfig};
 
 use crate::boot::{Sight, agree, is_forced};
 use crate::boot_partition::entries::entries;
@@ -91,6 +94,10 @@ pub struct CheckReport {
     /// Why the boot would leave the image alone.
     stop: Option<Stop>,
     decision: Option<Decision>,
+    /// The signatures that the image would have to have.
+    signatures: Vec<Sigstore>,
+    /// The places that a boot would ask for the image or its signatures, in order, each with why it could not be asked.
+    endpoints: Vec<(String, Option<String>)>,
 }
 
 /// Asks what a boot would do.
@@ -116,7 +123,8 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
     let deployment = options.sysroot.at(&link.resolve(&options.sysroot)?);
     let settings = Settings::read(&cmdline, options.root.as_deref().unwrap_or(&deployment), &ignition)?;
     let Some(request) = settings.request(&ignition)? else {
-        return Ok(CheckReport { settings, request: None, stop: None, decision: None });
+        let (signatures, endpoints) = (Vec::new(), Vec::new());
+        return Ok(CheckReport { settings, request: None, stop: None, decision: None, signatures, endpoints });
     };
     // Of a disk that has not booted: rhcos-fips does what the MachineConfig says, and reboots, before slipstream starts.
     let wants_fips = request.machine.as_ref().is_some_and(|machine| machine.fips);
@@ -131,12 +139,30 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         way: way::chosen(),
         mount: None,
     };
-    let (stop, decision) = match agree(&request, &sight, &mut Facts::default())? {
-        Continue(agreed) => (None, agreed.decision),
-        Break(Stop::Mco(decision)) => (Some(Stop::Mco(decision.clone())), Some(decision)),
-        Break(stop) => (Some(stop), None),
+    let (stop, decision, signatures) = match agree(&request, &sight, &mut Facts::default())? {
+        Continue(agreed) => (None, agreed.decision, agreed.signatures),
+        Break(Stop::Mco(decision)) => (Some(Stop::Mco(decision.clone())), Some(decision), Vec::new()),
+        Break(stop) => (Some(stop), None, Vec::new()),
     };
-    Ok(CheckReport { settings, request: Some(request), stop, decision })
+    let asks_registry = request.sources.contains(&SourceSpec::Registry) || !signatures.is_empty();
+    let endpoints = match (&stop, asks_registry) {
+        (None, true) => endpoints(&HostConfig::new(Arc::clone(&sight.files)), &request.image)?,
+        _ => Vec::new(),
+    };
+    Ok(CheckReport { settings, request: Some(request), stop, decision, signatures, endpoints })
+}
+
+/// Returns the places where an image may be, in order, and why one cannot be asked.
+fn endpoints(config: &HostConfig, image: &ImageReference) -> Result<Vec<(String, Option<String>)>> {
+    let why = |endpoint: &Endpoint| {
+        if let Some(reason) = &endpoint.blocked {
+            return Some(reason.clone());
+        }
+        let host = endpoint.location.split('/').next().unwrap_or_default();
+        let set_up = config.credentials(&endpoint.location).and_then(|_| config.certs(host));
+        set_up.err().map(|error| format!("{error:#}"))
+    };
+    Ok(config.endpoints(image)?.iter().map(|endpoint| (endpoint.location.clone(), why(endpoint))).collect())
 }
 
 impl CheckReport {
@@ -179,6 +205,11 @@ impl CheckReport {
     /// Returns the answer for programs.
     pub fn json(&self) -> Result<String> {
         let deferred: Vec<Value> = self.deferred().map(|(karg, why)| json!({"karg": karg, "why": why})).collect();
+        let signatures: Vec<Value> = self.signatures.iter().map(|needed| {
+            json!({"requirement": needed.name(), "keys": needed.fingerprints(), "identity": needed.identity().to_string()})
+        }).collect();
+        let endpoints: Vec<Value> =
+            self.endpoints.iter().map(|(source, error)| json!({"source": source, "error": error})).collect();
         let value = json!({
             "slipstream": VERSION,
             "request": self.settings.requested(),
@@ -187,6 +218,8 @@ impl CheckReport {
             "verdict": self.verdict().name(),
             "reasons": self.reasons(),
             "deferred_kargs": deferred,
+            "signatures": signatures,
+            "endpoints": endpoints,
             "pull": self.pulls(),
         });
         Ok(serde_json::to_string_pretty(&value).context("writing the answer as JSON")? + "\n")
@@ -212,6 +245,15 @@ impl CheckReport {
         });
         lines.extend(self.reasons().iter().map(|reason| format!("  because: {reason}")));
         lines.extend(self.deferred().map(|(karg, why)| format!("  for the next boot: {karg}  ({why})")));
+        for needed in &self.signatures {
+            let keys = needed.fingerprints().join(" or ");
+            let key = if keys.is_empty() { String::new() } else { format!(", key {keys}") };
+            lines.push(format!("signature needed: {}, {}{key}", needed.name(), needed.identity()));
+        }
+        lines.extend(self.endpoints.iter().map(|(source, error)| match error {
+            Some(error) => format!("endpoint: {source}  (not asked: {error})"),
+            None => format!("endpoint: {source}"),
+        }));
         if self.request.is_some() {
             lines.push(format!("image would be pulled: {}", if self.pulls() { "yes" } else { "no" }));
         }
