@@ -26,8 +26,12 @@ status_is ".node_image.image == \"$NODE_IMAGE\" and .node_image.version == \"$NO
 origin=$(cat "$(booted_path).origin")
 grep -Fxq "container-image-reference=ostree-unverified-registry:$NODE_IMAGE" <<<"$origin" || fatal "origin: $origin"
 
-# The mirror has been asked first, and has nothing.
+# It is signed, which the policy demands: the tag or digest of the signed name does not matter.
 repository=${NODE_IMAGE%@*}
+status_is ".node_image.signatures | length == 1 and .[0].requirement == \"sigstoreSigned by keyData\" and
+  .[0].identity == \"$repository:4.22\" and .[0].digest == \"${NODE_IMAGE#*@}\" and .[0].endpoint == \"$repository\""
+
+# The mirror has been asked first, and has nothing.
 status_is ".endpoints | map(.source) == [\"registry\", \"${repository/os/mirror/os}\", \"$repository\"]"
 status_is '.endpoints | map(.error) | .[0] == null and (.[1] | contains("404")) and .[2] == null'
 

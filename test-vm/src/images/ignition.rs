@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use contract::base64;
 use serde_json::{Value, json};
 
 use super::trees::{self, Role};
@@ -55,9 +56,19 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
     Ok(dir.join("initramfs.img"))
 }
 
+/// What a node is told, beside its image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Node<'a> {
+    /// Further lines of slipstream.conf.
+    pub keys: &'a str,
+    /// The public key, in PEM, by which images of the registry have to be signed. Without one, all are accepted.
+    pub signer: Option<&'a str>,
+}
+
 /// Returns the config of a node whose pool has slipstream switched on, and whose image is this one in this registry;
 /// `mirror` is the address of a mirror that is to be asked first.
-pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &str) -> Result<String> {
+pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, node: Node<'_>) -> Result<String> {
+    let Node { keys, signer } = node;
     let address = registry.address();
     let path = lab.source.join("src/slipstream/tests/mco/machine-configs/worker.json");
     let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -70,7 +81,16 @@ pub fn config(lab: &Lab, registry: &Registry, mirror: &str, image: &str, keys: &
     );
     let secret = json!({"auths": {&address: {"auth": AUTH, "email": "node@example.com"}}});
     let accept = json!([{"type": "insecureAcceptAnything"}]);
-    let policy = json!({"default": &accept, "transports": {"docker-daemon": {"": &accept}}});
+    let mut policy = json!({"default": &accept, "transports": {"docker-daemon": {"": &accept}}});
+    if let Some(key) = signer {
+        // As OpenShift 4.22 has it for the images of its releases.
+        let identity = json!({"type": "matchRepoDigestOrExact"});
+        let key = base64::encode(key.as_bytes());
+        let signed = json!([{"type": "sigstoreSigned", "keyData": key, "signedIdentity": identity}]);
+        for transport in ["atomic", "docker"] {
+            policy["transports"][transport] = json!({format!("{address}/os"): signed});
+        }
+    }
     let ca = format!("/etc/docker/certs.d/{address}/ca.crt");
     let files: Vec<_> = [
         ("/etc/containers/policy.json", 0o644, policy.to_string()),

@@ -10,6 +10,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use contract::base64;
+use testkit::layout::Layout;
+use testkit::signature::{Signatures, payload};
 
 use super::cache::Inputs;
 use super::cmd;
@@ -60,8 +63,9 @@ impl Registry {
         fs::read_to_string(self.file("ca.pem")).context("reading the CA")
     }
 
-    /// Serves what [`storage`] gave; requests go to the log.
+    /// Serves what [`storage`] gave, in place of what was served; requests go to the log.
     pub fn serve(&mut self, storage: &Path, log: &Path) -> Result<()> {
+        self.server.take().map_or(Ok(()), stop)?;
         let users = cmd::stdout(&mut cmd::words("htpasswd", ["-Bbn", USER.0, USER.1]))?;
         fs::write(self.file("htpasswd"), users).context("writing htpasswd")?;
         let file = |name: &str| self.file(name).display().to_string();
@@ -73,6 +77,41 @@ impl Registry {
         );
         self.server = Some(start(&self.file("registry.yml"), storage, self.port, &more, log)?);
         Ok(())
+    }
+
+    /// Makes a key as OpenShift's releases are signed with, and returns the public half of it.
+    pub fn make_key(&self) -> Result<String> {
+        let mut make =
+            cmd::words("openssl", ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096"]);
+        cmd::run(make.arg("-out").arg(self.file("signer.key")))?;
+        let mut public = cmd::words("openssl", ["pkey", "-pubout", "-in"]);
+        cmd::stdout(public.arg(self.file("signer.key")))
+    }
+
+    /// Returns a copy of what [`storage`] gave, with a signature of the image by that key in the image's repository.
+    pub fn sign(&self, lab: &Lab, storage: &Path, image: &str) -> Result<PathBuf> {
+        let (name, digest) = image.split_once('@').context("splitting the image's name")?;
+        let text = payload(digest, &format!("{name}:4.22"));
+        fs::write(self.file("payload"), &text).context("writing what is signed")?;
+        let mut sign = cmd::words("openssl", ["dgst", "-sha256", "-sign"]);
+        sign.arg(self.file("signer.key")).arg("-out").arg(self.file("payload.sig"));
+        cmd::run(sign.arg(self.file("payload")))?;
+        let signature = fs::read(self.file("payload.sig")).context("reading the signature")?;
+        let signed = Signatures::of(digest).sign(&text, &base64::encode(&signature));
+        signed.write(&Layout::create(&self.file("signature"))?)?;
+        let copy = self.file("storage");
+        cmd::run(cmd::words("cp", ["-a"]).args([storage, &copy]))?;
+        let port = free_port()?;
+        let server = start(&self.file("sign.yml"), &copy, port, "", &self.file("sign.log"))?;
+        let tag = &signed.tag;
+        let pushed = push(
+            lab,
+            &format!("{}:{tag}", self.file("signature").display()),
+            &format!("127.0.0.1:{port}/{REPOSITORY}:{tag}"),
+        );
+        stop(server)?;
+        pushed.context("pushing the signature")?;
+        Ok(copy)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -114,7 +153,8 @@ pub fn storage(lab: &Lab, staging: &Path, reference: &str) -> Result<PathBuf> {
         let storage = dir.join("storage");
         let port = free_port()?;
         let server = start(&dir.join("registry.yml"), &storage, port, "", &dir.join("push.log"))?;
-        let pushed = push(lab, &dir.join("node"), &format!("127.0.0.1:{port}/{REPOSITORY}"));
+        let layout = dir.join("node");
+        let pushed = push(lab, &layout.display().to_string(), &format!("127.0.0.1:{port}/{REPOSITORY}:latest"));
         stop(server)?;
         pushed.context("pushing the node image")?;
         fs::remove_dir_all(dir.join("node")).context("removing the layout")
@@ -123,10 +163,10 @@ pub fn storage(lab: &Lab, staging: &Path, reference: &str) -> Result<PathBuf> {
 }
 
 /// Pushes as an administrator fills a mirror.
-fn push(lab: &Lab, layout: &Path, to: &str) -> Result<()> {
+fn push(lab: &Lab, layout: &str, to: &str) -> Result<()> {
     let mut copy = lab.tool(["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests"]);
-    copy.arg("--dest-tls-verify=false").arg(format!("oci:{}", layout.display()));
-    cmd::run(copy.arg(format!("docker://{to}:latest")))
+    copy.arg("--dest-tls-verify=false").arg(format!("oci:{layout}"));
+    cmd::run(copy.arg(format!("docker://{to}")))
 }
 
 /// Starts the server and waits until it listens. `more` goes on in the configuration's part `http`.

@@ -4,10 +4,11 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::case::Report;
 use crate::images::Images;
-use crate::images::ignition;
+use crate::images::ignition::{self, Node};
 use crate::images::job::job;
 use crate::lab::guest::error_lines;
 use crate::lab::machine::{Loader, Machine};
@@ -25,14 +26,27 @@ pub fn node<'a>(images: &Images<'a>, name: &str, config: &str) -> Result<Machine
     Ok(machine)
 }
 
-/// Boots the node image that the registry serves.
+/// Boots the node image that the registry serves, which has to be signed: first it is not.
 pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let storage = registry::storage(images.lab, &images.node.staging, &images.node.reference)?;
     let mut registry = Registry::new(images.lab)?;
     let image = registry.image(&images.node.reference)?;
-    let mut machine = node(images, name, &ignition::config(images.lab, &registry, &registry.address(), &image, "")?)?;
+    let key = registry.make_key()?;
+    let told = Node { signer: Some(&key), ..Node::default() };
+    let config = ignition::config(images.lab, &registry, &registry.address(), &image, told)?;
+    let signed = registry.sign(images.lab, &storage, &image)?;
     let log = images.lab.logs.join(name).join("registry.log");
     registry.serve(&storage, &log)?;
+    let mut machine = node(images, name, &config)?;
+    let boot = machine.boot(&job(images, &["checks/bootimage.sh"], "", &[])?)?;
+    let status: Value = serde_json::from_str(boot.answer.fact("status")?).context("parsing the status")?;
+    let reason = status["reason"].as_str().context("reading the reason")?;
+    println!("   reason: {reason}");
+    ensure!(status["outcome"] == "skipped" && reason.contains("has no signature"), "reading the status: {status}");
+    report.pass();
+
+    let mut machine = node(images, name, &config)?;
+    registry.serve(&signed, &log)?;
     let secrets = SECRETS.join("\n");
     let boot =
         machine.boot(&job(images, &["checks/auto.sh"], "", &[("NODE_IMAGE", &image), ("SECRETS", &secrets)])?)?;
@@ -48,8 +62,8 @@ pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Re
     let (_, digest) = image.split_once('@').context("splitting the image's name")?;
     let manifests = count(&format!("\"GET /v2/os/node/manifests/{digest} "), "\" 200 ");
     ensure!(manifests == 1, "reading the registry's log: it served the manifest {manifests} times");
-    // The layers and the config.
-    let (blobs, due) = (count("\"GET /v2/os/node/blobs/sha256:", "\" 200 "), images.node.layers + 1);
+    // The layers, the config, and what was signed.
+    let (blobs, due) = (count("\"GET /v2/os/node/blobs/sha256:", "\" 200 "), images.node.layers + 2);
     ensure!(blobs == due, "reading the registry's log: it served {blobs} blobs, not {due}");
     report.pass();
     Ok(())

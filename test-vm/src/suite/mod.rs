@@ -46,7 +46,10 @@ const CASES: &[Case] = &[
     Case { name: "not-a-digest", steps: &["boots the bootimage and says why"], run: unswapped::not_a_digest },
     Case {
         name: "auto-registry",
-        steps: &["boots the node image that the Ignition config names, from a registry"],
+        steps: &[
+            "boots the bootimage if its policy wants a signature, and there is none",
+            "boots the node image that the Ignition config names, signed, from a registry",
+        ],
         run: auto::from_registry,
     },
     Case {

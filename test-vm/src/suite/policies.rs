@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::auto::{no_secret, node};
 use super::case::{Report, refusal};
 use crate::images::Images;
-use crate::images::ignition;
+use crate::images::ignition::{self, Node};
 use crate::images::job::{job, request};
 use crate::lab::guest::error_lines;
 use crate::lab::machine::{Loader, Machine};
@@ -80,7 +80,8 @@ pub fn source_hangs(images: &Images<'_>, name: &str, report: &mut Report) -> Res
     take_and_keep(&address)?;
     let image = registry.image(&images.node.reference)?;
     let keys = format!("deadline = {DEADLINE}s\n");
-    let config = ignition::config(images.lab, &registry, &absent.address(), &image, &keys)?;
+    let config =
+        ignition::config(images.lab, &registry, &absent.address(), &image, Node { keys: &keys, ..Node::default() })?;
     let mut machine = node(images, name, &config)?;
     let more = [("EXPECT_REASON", address.as_str()), ("DEADLINE", DEADLINE)];
     let boot = refusal(&mut machine, &job(images, &["checks/failed.sh", "checks/deadline.sh"], "", &more)?)?;
