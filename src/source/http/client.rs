@@ -12,6 +12,7 @@ use contract::names::{Scheme, Url};
 use curl::easy::{Easy2, HttpVersion, List};
 
 use crate::http::curl_error::clean;
+use crate::http::head::Head;
 use crate::http::proxy::without_password;
 use crate::http::transfer::{Answer, Patience, Pool, Response, Sink, explain, start};
 use crate::http::{Failure, Kind, Limits, Proxy, Secret, Tls};
@@ -90,17 +91,8 @@ impl Client {
                 }
                 Answer::Other(head, body) => {
                     let why = explain(&body).map(|text| format!(": {text}")).unwrap_or_default();
-                    let kind = match head.status {
-                        401 => Kind::Denied(head.challenges),
-                        403 => Kind::Forbidden,
-                        404 => Kind::Missing,
-                        416 => Kind::BadRange,
-                        429 => Kind::Busy(head.retry_after),
-                        500..=599 if head.retry_after.is_some() => Kind::Busy(head.retry_after),
-                        408 | 500..=599 => Kind::Unwell,
-                        _ => Kind::Final,
-                    };
-                    return Err(context(Failure::new(kind, format!("HTTP status {}{why}", head.status))));
+                    let text = format!("HTTP status {}{why}", head.status);
+                    return Err(context(Failure::new(kind_of(head), text)));
                 }
             }
         }
@@ -149,6 +141,20 @@ impl Client {
         }
         easy.http_headers(headers)?;
         Ok(easy)
+    }
+}
+
+/// Returns what an answer means that is neither a success nor a redirect.
+fn kind_of(head: Head) -> Kind {
+    match head.status {
+        401 => Kind::Denied(head.challenges),
+        403 => Kind::Forbidden,
+        404 => Kind::Missing,
+        416 => Kind::BadRange,
+        429 => Kind::Busy(head.retry_after),
+        500..=599 if head.retry_after.is_some() => Kind::Busy(head.retry_after),
+        408 | 500..=599 => Kind::Unwell,
+        _ => Kind::Final,
     }
 }
 

@@ -221,6 +221,11 @@ impl Download {
         if candidate.tries >= enough && self.leave(place, failure, enough) {
             return Ok(());
         }
+        self.wait(place, failure, trouble)
+    }
+
+    /// Waits until the next try, or gives up.
+    fn wait(&mut self, place: usize, failure: &Failure, trouble: Trouble) -> Result<(), String> {
         let left = self.shared.deadline.saturating_duration_since(Instant::now());
         match self.backoff.failed(trouble, left) {
             Ok(wait) => {

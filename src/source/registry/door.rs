@@ -3,12 +3,15 @@
 //!
 //! A real request may not say it: some registries answer it with 401 and no challenge, with 403 or with 404.
 //!
-//! Tested by `src/slipstream/tests/http/logins.rs`, `src/slipstream/tests/servers/`.
+//! Tested by `src/slipstream/tests/http/door.rs`, `src/slipstream/tests/servers/`.
 
 use contract::names::{Scheme, Url};
 
 use super::challenge::{self, Challenge};
 use crate::http::{Client, Failure, Kind, Request, Tls};
+
+/// Largest body at `/v2/`, in bytes. Registries say `{}`.
+const MAX_BODY: usize = 64 << 10;
 
 /// An endpoint that has answered.
 #[derive(Clone, Debug)]
@@ -36,7 +39,14 @@ pub(super) fn knock(client: &Client, host: &str, tls: &Tls, insecure: bool) -> R
 
 fn ping(client: &Client, scheme: Scheme, host: &str, tls: &Tls) -> Result<Door, Failure> {
     let headers = match client.send(Request::get(Url::from_parts(scheme, host, "/v2/")?, tls.clone())) {
-        Ok(response) => response.challenges().to_vec(),
+        Ok(response) => {
+            let challenges = response.challenges().to_vec();
+            // To its end, so that the connection can be used again.
+            if let Err(failure) = response.read_all(MAX_BODY) {
+                log::debug!("reading the answer of {host} at /v2/: {failure}");
+            }
+            challenges
+        }
         Err(Failure { kind: Kind::Denied(challenges), .. }) => challenges,
         // It is not that something is missing in a registry.
         Err(failure) if matches!(failure.kind, Kind::Missing | Kind::Forbidden) => {

@@ -5,7 +5,7 @@
 //! it. Without them a request is sent as it is, and only if it is refused the endpoint is asked. What was learned is
 //! remembered for all blobs of a pull.
 //!
-//! Tested by `src/slipstream/tests/http/logins.rs`, `src/slipstream/tests/servers/`.
+//! Tested by `src/slipstream/tests/http/door.rs`, `src/slipstream/tests/http/logins.rs`, `src/slipstream/tests/servers/`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -111,11 +111,12 @@ impl Login {
             Kind::Denied(headers) => parse(headers),
             _ => Vec::new(),
         };
-        let known = self.state().door.clone();
-        let door = match known {
-            Some(door) if !door.challenges.is_empty() => door,
+        // Held while it is asked, so that several streams do not all ask.
+        let mut state = self.state();
+        let door = match &state.door {
+            Some(door) if !door.challenges.is_empty() => door.clone(),
             _ if !said.is_empty() => Door { scheme: request.url.scheme(), challenges: said },
-            Some(door) => door,
+            Some(door) => door.clone(),
             None => match knock(client, &self.host, &self.tls, self.insecure) {
                 Ok(door) => door,
                 Err(silent) if matches!(failure.kind, Kind::Denied(_)) => return Err(silent),
@@ -127,7 +128,8 @@ impl Login {
             },
         };
         let is_wanted = !door.challenges.is_empty();
-        self.state().door = Some(door);
+        state.door = Some(door);
+        drop(state);
         match &failure.kind {
             _ if is_wanted => Ok(()),
             Kind::Denied(_) => Err(Failure::last(format!("{failure}, and it does not say how to log in"))),

@@ -67,9 +67,9 @@ impl Case {
         Self { credentials: Some(format!(r#"{{"auth": "dXNlcjo=", "identitytoken": "{token}"}}"#)), ..self }
     }
 
-    /// Gives a server a hundredth of the time that it really has for the first byte.
+    /// Gives a server a thirtieth of the time that it really has for the first byte.
     pub fn hasty(mut self) -> Self {
-        (self.limits.first_byte, self.limits.first_byte_alone) = (Duration::from_millis(300), Duration::from_secs(3));
+        (self.limits.first_byte, self.limits.first_byte_alone) = (Duration::from_secs(1), Duration::from_secs(10));
         self
     }
 

@@ -9,10 +9,10 @@ use testkit::server::{Ask, Reply};
 
 use crate::cases::{Case, case, is_layer};
 
-/// A pull-through cache that takes 45 s until it has a blob, and begins anew with each request: a hundredth of it.
+/// A pull-through cache that takes 45 s until it has a blob, and begins anew with each request: a thirtieth of it.
 fn cache(ask: &Ask) -> Reply {
     if ask.is_blob() {
-        sleep(Duration::from_millis(450));
+        sleep(Duration::from_millis(1500));
     }
     Reply::good(ask)
 }
@@ -52,12 +52,12 @@ pub fn cases() -> Vec<Case> {
         ),
         case("asks_again_if_a_third_of_the_time_is_over", |ask, layers| {
             if is_layer(ask, layers, 1) && ask.count == 0 {
-                sleep(Duration::from_secs(4));
+                sleep(Duration::from_secs(8));
             }
             Reply::good(ask)
         })
         .hasty()
-        .within(Duration::from_secs(6))
+        .within(Duration::from_secs(12))
         .check(|asked, _| {
             ensure!(most(&asked[0]) == 2, "asked {} times", most(&asked[0]));
             Ok(())
