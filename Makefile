@@ -20,7 +20,7 @@ all:
 	$(CARGO) build --release --locked --workspace
 	@# Every library that the initramfs program needs is copied into every initramfs, with all that it needs in turn.
 	@needed=$$(readelf --dynamic $(TARGET_DIR)/release/slipstream-initrd) && \
-		! echo "$$needed" | grep -E 'NEEDED.*(libcurl|libostree)'
+		! echo "$$needed" | grep -E 'NEEDED.*(libcurl|libcrypto|libostree)'
 	@# Without libcurl's headers the crate curl-sys builds a libcurl of its own, without TLS.
 	@needed=$$(readelf --dynamic $(TARGET_DIR)/release/slipstream) && \
 		echo "$$needed" | grep -q 'NEEDED.*libcurl[-a-z]*\.so' || { \

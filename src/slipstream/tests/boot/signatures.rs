@@ -26,7 +26,7 @@ pub fn cases() -> Vec<Case> {
         case("verifies_what_the_repository_has", already_there),
         skips(
             "skips_an_image_without_a_signature",
-            "has no signature, and has to be sigstoreSigned by keyData",
+            "has no signature, and its policy requires sigstoreSigned by keyData",
             |_, _| Ok(()),
         ),
         skips("skips_an_image_with_a_signature_by_another_key", "it was not made with key", |machine, _| {
@@ -140,7 +140,7 @@ fn pulled(machine: &mut Machine) -> Result<()> {
     fs::write(root.join(&POLICY[1..]), policy(&key)?.to_string())?;
     let refs = machine.refs()?;
     let error = pull(machine, &root).err().context("it was pulled")?.to_string();
-    ensure!(error.contains("has no signature, and has to be sigstoreSigned by keyData"), "{error}");
+    ensure!(error.contains("has no signature, and its policy requires sigstoreSigned by keyData"), "{error}");
     ensure!(machine.refs()? == refs, "{}", machine.refs()?);
     sign(machine, &key, NAME)?;
     pull(machine, &root).map(drop)

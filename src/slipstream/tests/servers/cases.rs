@@ -332,16 +332,16 @@ pub fn nothing_was_asked(lab: &Lab) -> Result<()> {
 fn policies(ca: &File) -> Vec<Case> {
     let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
     let signed = format!(
-        r#"{{"default": {accept}, "transports": {{"docker": {{"open.example/os": [{{"type": "sigstoreSigned", "keyPath": "/k"}}]}}}}}}"#
+        r#"{{"default": {accept}, "transports": {{"docker": {{"open.example/os": [{{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}}]}}}}}}"#
     );
     let reject = format!(
         r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"*.example": {accept}}}, "oci": {{"": [{{"type": "reject"}}]}}}}}}"#
     );
     let unmet = case(
-        "asks_nothing_if_signatures_are_wanted",
+        "asks_nothing_if_gpg_signatures_are_wanted",
         "open.example/os/node",
         &[ca, &(POLICY, signed.into())],
-        Expected::Error(&["scope \"open.example/os\" of transport docker", "requires sigstoreSigned", "the MCO"]),
+        Expected::Error(&["scope \"open.example/os\" of transport docker", "requires signedBy", "the MCO"]),
     );
     vec![
         case(
