@@ -98,7 +98,9 @@ impl Registry {
         cmd::run(sign.arg(self.file("payload")))?;
         let signature = fs::read(self.file("payload.sig")).context("reading the signature")?;
         let signed = Signatures::of(digest).sign(&text, &base64::encode(&signature));
-        signed.write(&Layout::create(&self.file("signature"))?)?;
+        let layout = Layout::create(&self.file("signature"))?;
+        layout.write_index(&[])?;
+        signed.write(&layout)?;
         let copy = self.file("storage");
         cmd::run(cmd::words("cp", ["-a"]).args([storage, &copy]))?;
         let port = free_port()?;
