@@ -8,8 +8,10 @@ use flate2::bufread::MultiGzDecoder;
 use zstd::stream::zio;
 
 use crate::oci::Compression;
-use crate::stream::BUFFER;
 use crate::stream::windows::{Frames, LargeWindows};
+
+/// Size of the buffer before a decoder, in bytes.
+const BUFFER: usize = 128 << 10;
 
 type ZstdReader<'w, R> = zio::Reader<BufReader<R>, Frames<'w>>;
 

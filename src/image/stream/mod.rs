@@ -18,6 +18,3 @@ pub use layer_reader::{Blocks, LayerStream};
 pub use tar::{Entry, Kind, Skip, TarReader};
 pub use verify::{Mismatch, VerifyReader, read_verified};
 pub use windows::LargeWindows;
-
-/// Size of the buffers between readers, in bytes.
-pub(crate) const BUFFER: usize = 128 << 10;

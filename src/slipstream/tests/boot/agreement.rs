@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use testkit::machine::{Machine, outcome};
 use testkit::suite::Case;
 
+use crate::case::{SLIPSTREAM, case};
 use crate::ignition::{escaped, worker, write_files};
-use crate::{SLIPSTREAM, case};
 
 const MACHINE_CONFIG: &str = "/etc/ignition-machine-config-encapsulated.json";
 const POLICY: &str = "/etc/containers/policy.json";

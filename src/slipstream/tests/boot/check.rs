@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use testkit::machine::Machine;
 use testkit::suite::Case;
 
+use crate::case::{SLIPSTREAM, case};
 use crate::ignition::write_ignition;
-use crate::{SLIPSTREAM, case};
 
 pub fn cases() -> Vec<Case> {
     vec![

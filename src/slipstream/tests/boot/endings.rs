@@ -12,7 +12,7 @@ use testkit::machine::{Machine, NEW_KERNEL, node_image, outcome};
 use testkit::programs::run;
 use testkit::suite::Case;
 
-use crate::case;
+use crate::case::case;
 
 pub fn cases() -> Vec<Case> {
     vec![

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use testkit::machine::{Machine, NEW_KERNEL, node_image, outcome};
 use testkit::suite::{Case, module};
 
-use crate::case;
+use crate::case::case;
 use crate::others::Left;
 
 /// Steps, and how the next boot ends.

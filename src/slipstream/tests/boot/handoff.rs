@@ -11,7 +11,7 @@ use initrd::launch::launch;
 use testkit::machine::{Machine, outcome};
 use testkit::suite::Case;
 
-use super::{SLIPSTREAM, case};
+use crate::case::{SLIPSTREAM, case};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![

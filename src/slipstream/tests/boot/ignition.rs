@@ -9,7 +9,7 @@ use serde_json::Value;
 use testkit::machine::{Machine, outcome};
 use testkit::suite::Case;
 
-use crate::case;
+use crate::case::case;
 
 pub fn cases() -> Vec<Case> {
     vec![

@@ -15,7 +15,7 @@ use testkit::objects::{Object, dirtree};
 use testkit::server::{Reply, Server};
 use testkit::suite::{Case, module};
 
-use crate::case;
+use crate::case::case;
 
 pub fn cases() -> Vec<Case> {
     let skew = SKEW.map(|row| case(row.name, move |machine| skews(machine, &row)));

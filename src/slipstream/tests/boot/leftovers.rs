@@ -15,7 +15,7 @@ use testkit::machine::{Machine, NEW_KERNEL, node_image, outcome};
 use testkit::programs::run;
 use testkit::suite::Case;
 
-use crate::case;
+use crate::case::case;
 use crate::others::hold;
 
 const NO_SOURCE: &str = "slipstream.source=oci:/nonexistent";

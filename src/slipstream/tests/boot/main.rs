@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod agreement;
+mod case;
 mod check;
 mod endings;
 #[cfg(feature = "failpoints")]
@@ -24,13 +25,9 @@ mod skew;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use testkit::machine::Machine;
 use testkit::programs::needs;
 use testkit::sandbox::enter;
-use testkit::suite::{Case, Suite, module};
-
-const SLIPSTREAM: &str = env!("CARGO_BIN_EXE_slipstream");
+use testkit::suite::{Suite, module};
 
 fn main() -> ExitCode {
     let mut cases = endings::cases();
@@ -49,9 +46,4 @@ fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     cases.extend(module("failpoints", failpoints::cases()));
     Suite::new("boot", || needs(&["ostree"]).and_then(|()| enter())).run(cases)
-}
-
-/// Makes a case that has a machine of its own.
-fn case(name: &str, run: impl FnOnce(&mut Machine) -> Result<()> + Send + 'static) -> Case {
-    Case::new(name, || run(&mut Machine::new(SLIPSTREAM)?))
 }

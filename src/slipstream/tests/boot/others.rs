@@ -12,7 +12,7 @@ use testkit::machine::{Machine, outcome};
 use testkit::programs::run;
 use testkit::suite::Case;
 
-use crate::{SLIPSTREAM, case};
+use crate::case::{SLIPSTREAM, case};
 
 pub fn cases() -> Vec<Case> {
     vec![

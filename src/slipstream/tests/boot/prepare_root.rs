@@ -13,7 +13,7 @@ use serde_json::Value;
 use testkit::machine::{Machine, NEW_KERNEL, node_image, outcome};
 use testkit::suite::{Case, module};
 
-use crate::case;
+use crate::case::case;
 
 const CONF: &str = "usr/lib/ostree/prepare-root.conf";
 const YES: &str = "[composefs]\nenabled = yes\n";

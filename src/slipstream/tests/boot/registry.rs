@@ -10,7 +10,7 @@ use testkit::machine::{Machine, outcome};
 use testkit::programs::{needs, run};
 use testkit::suite::Case;
 
-use crate::case;
+use crate::case::case;
 use crate::ignition::{escaped, worker, write_files};
 
 pub fn cases() -> [Case; 1] {

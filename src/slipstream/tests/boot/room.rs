@@ -12,7 +12,7 @@ use testkit::machine::{Machine, NEW_KERNEL, OLD_KERNEL, outcome};
 use testkit::programs::run;
 use testkit::suite::Case;
 
-use crate::case;
+use crate::case::case;
 
 pub fn cases() -> [Case; 4] {
     [

@@ -13,8 +13,8 @@ use testkit::programs::run;
 use testkit::signature::{Signatures, payload};
 use testkit::suite::Case;
 
+use crate::case::{SLIPSTREAM, case};
 use crate::ignition::{escaped, write_files};
-use crate::{SLIPSTREAM, case};
 
 /// The name under which the image is signed. A signature of a name alone is for no image.
 const NAME: &str = "example.com/os/node:4.22";

@@ -8,7 +8,7 @@ use testkit::layout::Layout;
 use testkit::machine::{Machine, NEW_KERNEL, node_image, outcome};
 use testkit::suite::Case;
 
-use crate::case;
+use crate::case::case;
 
 /// Versions and what is wanted of them.
 struct Row {

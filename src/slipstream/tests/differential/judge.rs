@@ -7,9 +7,10 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use crate::commit::Repo;
-use crate::compare::{Findings, IMAGE, Side, compare, escape};
+use crate::compare::compare;
 use crate::corpus::{Case, Expect};
 use crate::lab::Lab;
+use crate::side::{Findings, IMAGE, Side, escape};
 use crate::tools::{INSIDE, Tools, said};
 
 const PEER: &str = r#"

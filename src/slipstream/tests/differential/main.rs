@@ -15,6 +15,7 @@ mod corpus;
 mod judge;
 mod lab;
 mod metadata;
+mod side;
 mod tools;
 
 use std::process::ExitCode;

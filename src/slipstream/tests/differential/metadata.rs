@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::commit::Commit;
-use crate::compare::{BLOB, Findings, Side, escape};
+use crate::side::{BLOB, Findings, Side, escape};
 
 /// In the order in which they have to stand in the commit.
 const KEYS: [&str; 4] =

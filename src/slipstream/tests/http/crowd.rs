@@ -12,7 +12,7 @@ use testkit::server::{Ask, Reply, Server};
 use testkit::suite::{Case, Shared, say};
 
 use crate::image::Image;
-use crate::{REGISTRIES, registries};
+use crate::registries::{REGISTRIES, registries};
 
 const PROCESSES: usize = 20;
 const ROOM: usize = 4;

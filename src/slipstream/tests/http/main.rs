@@ -10,6 +10,7 @@ mod door;
 mod image;
 mod logins;
 mod program;
+mod registries;
 mod setup;
 mod signatures;
 mod slow;
@@ -27,6 +28,7 @@ use testkit::suite::{self, Shared, Suite, module};
 
 use cases::Case;
 use image::Image;
+use registries::{AUTH, REGISTRIES, registries};
 
 fn main() -> ExitCode {
     let image = Shared::new(Image::new);
@@ -35,7 +37,8 @@ fn main() -> ExitCode {
         suite::Case::new(case.name, move || check(image.get()?, &case))
     };
     let mut tests = Vec::new();
-    for (name, cases) in cases::all() {
+    let more = [("door", door::cases()), ("slow", slow::cases()), ("logins", logins::cases())];
+    for (name, cases) in cases::all().into_iter().chain(more) {
         tests.extend(module(name, cases.into_iter().map(test)));
     }
     tests.extend(module("web", web::cases(&image)));
@@ -46,20 +49,6 @@ fn main() -> ExitCode {
     drop(image);
     // They measure time, and the limits are short.
     Suite::new("http", || needs(&["ostree"]).and_then(|()| enter())).one_at_a_time().run(tests)
-}
-
-const REGISTRIES: &str = "etc/containers/registries.conf";
-const AUTH: &str = "etc/ostree/auth.json";
-
-/// Configures a registry at the last of these locations, with the others as mirrors.
-fn registries(locations: &[String]) -> String {
-    let mut text = "[[registry]]\nprefix = \"registry.example/os/node\"\n".to_owned();
-    let Some((location, mirrors)) = locations.split_last() else { return text };
-    text += &format!("location = \"{location}\"\ninsecure = true\n");
-    for mirror in mirrors {
-        text += &format!("[[registry.mirror]]\nlocation = \"{mirror}\"\ninsecure = true\n");
-    }
-    text
 }
 
 /// Starts the servers of a case, pulls, and compares.

@@ -9,7 +9,7 @@ use testkit::server::{Reply, Server};
 use testkit::suite::{Case, Shared};
 
 use crate::image::Image;
-use crate::{REGISTRIES, registries};
+use crate::registries::{REGISTRIES, registries};
 
 pub fn cases(image: &Arc<Shared<Image>>) -> [Case; 2] {
     let case = |name: &str, debug: bool| {

@@ -10,7 +10,7 @@ use testkit::server::{Reply, Server};
 use testkit::suite::{Case, Shared};
 
 use crate::image::{Image, QUICK};
-use crate::{AUTH, REGISTRIES, registries};
+use crate::registries::{AUTH, REGISTRIES, registries};
 
 /// Nobody resolves it: it is not asked.
 const MIRROR: &str = "mirror.example:5000/os/node";

@@ -8,7 +8,7 @@ use contract::request::Settings;
 use contract::request::mco::{MachineConfig, Node, decide};
 use testkit::suite::{Case, module};
 
-use crate::{IMAGE, ignition, split};
+use crate::corpus::{IMAGE, ignition, split};
 
 /// A result, or a part of the error.
 type Expected<T> = std::result::Result<T, &'static str>;

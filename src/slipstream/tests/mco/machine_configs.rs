@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use contract::request::mco::{Decision, MachineConfig, Node, decide};
 use testkit::suite::Case;
 
-use crate::{IMAGE, machine, split};
+use crate::corpus::{IMAGE, machine, split};
 
 const LAYERED: &str = "image-registry.openshift-image-registry.svc:5000/openshift-machine-config-operator/os-image@sha256:\
                        a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4";

@@ -5,46 +5,22 @@
 //! are made by hand after the documented formats.
 
 mod configs;
+mod corpus;
 mod machine_configs;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use contract::request::ignition::Ignition;
-use contract::request::kargs;
-use contract::request::mco::MachineConfig;
 use testkit::suite::{Case, Suite, module};
 
-const IMAGE: &str = "quay.io/example/node@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+use corpus::directory;
 
 fn main() -> ExitCode {
     let mut cases = module("machine_configs", machine_configs::cases());
     cases.extend(module("ignition", configs::cases()));
     cases.push(Case::new("no_config_is_left_out", no_config_is_left_out));
     Suite::new("mco", || Ok(())).run(cases)
-}
-
-fn directory(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mco").join(name)
-}
-
-fn corpus(kind: &str, name: &str) -> Result<Vec<u8>> {
-    let path = directory(kind).join(format!("{name}.json"));
-    fs::read(&path).with_context(|| format!("reading {}", path.display()))
-}
-
-fn ignition(name: &str) -> Result<Ignition> {
-    Ignition::parse(&corpus("ignition", name)?)
-}
-
-fn machine(name: &str) -> Result<MachineConfig> {
-    MachineConfig::parse(&corpus("machine-configs", name)?).with_context(|| format!("reading {name}"))
-}
-
-fn split(text: &str) -> Vec<String> {
-    kargs::split(text).map(str::to_owned).collect()
 }
 
 /// Every file of the corpus is in a table.

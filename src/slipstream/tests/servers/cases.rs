@@ -5,48 +5,11 @@ use std::sync::PoisonError;
 
 use anyhow::{Result, ensure};
 
-use crate::daemons::PROXY_USER;
+use crate::case::{CA, Case, Expected, File, POLICY, PROXY, PULL_SECRET, REGISTRIES, Text, case, nothing_was_asked};
+use crate::daemons::{Daemons, PROXY_USER};
 use crate::endpoints::{certificates, endpoints};
-use crate::lab::Lab;
 use crate::place::PROXY_SOURCE;
 use crate::tokens::BASIC;
-
-/// The texts that nothing may print: passwords as they are and as they are sent.
-pub const SECRETS: [&str; 5] = ["open sesame", BASIC, "drawbridge", "dGhyb3VnaDpkcmF3YnJpZGdl", "PRIVATE KEY"];
-
-/// How it has to end.
-pub enum Expected {
-    /// With the same commit as from the layout.
-    Image,
-    /// With an error in which all of this stands.
-    Error(&'static [&'static str]),
-    /// Nothing is pulled; the image has its signature at this place.
-    Signature(&'static str),
-}
-
-/// A pull.
-pub struct Case {
-    /// Its name as a test.
-    pub name: &'static str,
-    pub source: &'static str,
-    /// `registry/repo`.
-    pub image: &'static str,
-    /// Absolute paths and their text.
-    pub files: Vec<(String, Text)>,
-    pub expected: Expected,
-    /// Ask through the library, which can be told not to wait for a minute.
-    pub impatient: bool,
-    /// skopeo has to come to the same with the same files, but for the policy.
-    pub judged: bool,
-    /// Checks one thing more.
-    pub after: fn(&Lab) -> Result<()>,
-}
-
-pub const CA: &str = "/etc/pki/ca-trust/source/anchors/openshift-config-user-ca-bundle.crt";
-pub const REGISTRIES: &str = "/etc/containers/registries.conf";
-const POLICY: &str = "/etc/containers/policy.json";
-pub const PULL_SECRET: &str = "/var/lib/kubelet/config.json";
-const PROXY: &str = "/etc/mco/proxy.env";
 
 /// Returns all of them by module.
 pub fn cases() -> [(&'static str, Vec<Case>); 8] {
@@ -61,34 +24,6 @@ pub fn cases() -> [(&'static str, Vec<Case>); 8] {
         ("policies", policies(&ca)),
         ("signatures", signatures(&ca)),
     ]
-}
-
-/// Returns a pull from a registry.
-pub fn case(name: &'static str, image: &'static str, files: &[&File], expected: Expected) -> Case {
-    let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.clone())).collect();
-    Case { name, source: "registry", image, files, expected, impatient: false, judged: false, after: |_| Ok(()) }
-}
-
-/// An absolute path and its text.
-pub type File = (&'static str, Text);
-
-/// What a file is.
-#[derive(Clone, Debug)]
-pub enum Text {
-    /// This.
-    Plain(String),
-    /// A certificate of the private CA's.
-    Certificate(&'static str),
-    /// The key of one.
-    Key(&'static str),
-    /// None: it is a link to there.
-    Link(&'static str),
-}
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self::Plain(text)
-    }
 }
 
 fn trust(ca: &File) -> Vec<Case> {
@@ -111,13 +46,13 @@ fn trust(ca: &File) -> Vec<Case> {
         case("trusts_the_ca_of_the_cluster", "open.example/os/node", &[ca], Expected::Image),
         case("trusts_the_ca_of_the_registry", "open.example/os/node", &[&directory(text)], Expected::Image),
         mutual,
-        guarded("keeps_its_client_certificate_from_the_token_server", &["guarded.example"], |lab| {
-            shown_to_token_server(lab, "NONE")
+        guarded("keeps_its_client_certificate_from_the_token_server", &["guarded.example"], |daemons| {
+            shown_to_token_server(daemons, "NONE")
         }),
         guarded(
             "shows_the_token_server_a_client_certificate_of_its_own",
             &["guarded.example", "tokens.example"],
-            |lab| shown_to_token_server(lab, "SUCCESS"),
+            |daemons| shown_to_token_server(daemons, "SUCCESS"),
         ),
         case(
             "takes_any_certificate_of_an_insecure_registry",
@@ -147,8 +82,8 @@ fn trust(ca: &File) -> Vec<Case> {
 }
 
 /// Checks what nginx says of the certificates at the token server.
-fn shown_to_token_server(lab: &Lab, verdict: &str) -> Result<()> {
-    let journal = lab.daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+fn shown_to_token_server(daemons: &Daemons, verdict: &str) -> Result<()> {
+    let journal = daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
     let right = journal.iter().all(|line| line.ends_with(&format!("client={verdict}")));
     ensure!(right && !journal.is_empty(), "not {verdict}: {journal:?}");
     Ok(())
@@ -166,8 +101,8 @@ fn credentials(ca: &File) -> Vec<Case> {
     let closest = auth(&[("basic.example:5000", WRONG), ("basic.example:5000/os", BASIC), ("a.example", "!")]);
     let mut granted =
         case("gets_one_token_for_all_blobs", token, &[ca, &auth(&[("token.example", BASIC)])], Expected::Image);
-    granted.after = |lab| {
-        let journal = lab.daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    granted.after = |daemons| {
+        let journal = daemons.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let asked: Vec<_> = journal.iter().filter(|line| line.starts_with('+')).collect();
         // One token serves all blobs.
         let query = "/token?account=puller&service=token.example&scope=repository%3Aos%2Fnode%3Apull ";
@@ -175,8 +110,8 @@ fn credentials(ca: &File) -> Vec<Case> {
         Ok(())
     };
     let mut first = case("takes_the_closest_entry", basic, &[ca, &closest], Expected::Image);
-    first.after = |lab| {
-        let log = lab.daemons.basic.log()?;
+    first.after = |daemons| {
+        let log = daemons.basic.log()?;
         let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
         let (pings, refused) = (count("\"GET /v2/ HTTP"), count("\" 401 "));
         // It logs in with the first request after it has asked how.
@@ -217,8 +152,8 @@ fn places(ca: &File) -> Vec<Case> {
     let missing = mirrors(&format!("location = \"open.example/gone\"\n{}", mirror("open.example/lost", "")));
     let mut halves =
         case("takes_what_a_mirror_lacks_from_the_registry", "open.example/os/node", &[ca, &half], Expected::Image);
-    halves.after = |lab| {
-        let log = lab.daemons.half.log()?;
+    halves.after = |daemons| {
+        let log = daemons.half.log()?;
         let count = |status: &str| {
             log.lines().filter(|line| line.contains("GET /v2/os/node/blobs/") && line.contains(status)).count()
         };
@@ -227,8 +162,8 @@ fn places(ca: &File) -> Vec<Case> {
         Ok(())
     };
     let mut tagged = case("does_not_ask_a_mirror_for_tags", "open.example/os/node", &[ca, &tags], Expected::Image);
-    tagged.after = |lab| {
-        let log = lab.daemons.half.log()?;
+    tagged.after = |daemons| {
+        let log = daemons.half.log()?;
         ensure!(!log.contains("GET "), "the mirror was asked: {log}");
         Ok(())
     };
@@ -282,18 +217,18 @@ fn proxies(ca: &File) -> Vec<Case> {
     let mut tunnel =
         case("goes_through_a_proxy_with_a_password", "basic.example:5000/os/node", &[ca, &through], Expected::Image);
     tunnel.files.push((secret.0.to_owned(), secret.1));
-    tunnel.after = |lab| {
-        let log = lab.daemons.basic.log()?;
+    tunnel.after = |daemons| {
+        let log = daemons.basic.log()?;
         let requests: Vec<_> = log.lines().filter(|line| line.contains("\"GET /v2/os/node/")).collect();
         let foreign = requests.iter().filter(|line| !line.starts_with(PROXY_SOURCE)).count();
         ensure!(requests.len() > 8 && foreign == 0, "{foreign} of {} requests went around: {log}", requests.len());
-        ensure!(lab.daemons.proxy.log()?.contains("CONNECT basic.example:5000"), "{}", lab.daemons.proxy.log()?);
+        ensure!(daemons.proxy.log()?.contains("CONNECT basic.example:5000"), "{}", daemons.proxy.log()?);
         Ok(())
     };
     let mut plain = case("goes_through_a_proxy_without_tls", "quay.example/os/node", &[&through], Expected::Image);
     plain.source = "http://web.example/node";
-    plain.after = |lab| {
-        let log = lab.daemons.proxy.log()?;
+    plain.after = |daemons| {
+        let log = daemons.proxy.log()?;
         ensure!(log.contains("GET http://web.example/node/blobs/"), "{log}");
         Ok(())
     };
@@ -320,13 +255,6 @@ fn proxies(ca: &File) -> Vec<Case> {
             Expected::Error(&["open.example", "the proxy refuses"]),
         ),
     ]
-}
-
-/// The registry has not heard of us.
-pub fn nothing_was_asked(lab: &Lab) -> Result<()> {
-    let log = lab.daemons.open.log()?;
-    ensure!(!log.contains("GET "), "the registry was asked: {log}");
-    Ok(())
 }
 
 fn policies(ca: &File) -> Vec<Case> {
@@ -369,8 +297,8 @@ fn signatures(ca: &File) -> Vec<Case> {
     let secret = auth(&[("token.example", BASIC)]);
     let mut lacking =
         case("are_found_in_the_registry_if_a_mirror_lacks_them", open, &[ca, &mirror], Expected::Signature(open));
-    lacking.after = |lab| {
-        let log = lab.daemons.half.log()?;
+    lacking.after = |daemons| {
+        let log = daemons.half.log()?;
         let asked = log.lines().any(|line| line.contains(".sig HTTP/") && line.contains("\" 404 "));
         ensure!(asked, "the mirror was not asked: {log}");
         Ok(())

@@ -11,9 +11,8 @@ use testkit::daemon::Daemon;
 use testkit::layout::digits;
 use testkit::programs::output;
 
-use crate::lab::layout_of;
 use crate::pki::Pki;
-use crate::place::{PROXY_SOURCE, address};
+use crate::place::{PROXY_SOURCE, address, layout_of};
 use crate::tokens::{self, ISSUER, Journal, SERVICE};
 
 /// User and password of the registry with htpasswd.

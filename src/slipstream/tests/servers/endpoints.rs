@@ -4,8 +4,8 @@
 
 use anyhow::{Result, ensure};
 
-use crate::cases::{Case, Expected, File, PULL_SECRET, REGISTRIES, Text, case, nothing_was_asked};
-use crate::lab::Lab;
+use crate::case::{Case, Expected, File, PULL_SECRET, REGISTRIES, Text, case, nothing_was_asked};
+use crate::daemons::Daemons;
 
 /// Returns the cases.
 pub fn endpoints(ca: &File) -> Vec<Case> {
@@ -80,8 +80,8 @@ fn judged(case: Case) -> Case {
     Case { judged: true, ..case }
 }
 
-fn the_mirror_was_not_asked(lab: &Lab) -> Result<()> {
-    let log = lab.daemons.half.log()?;
+fn the_mirror_was_not_asked(daemons: &Daemons) -> Result<()> {
+    let log = daemons.half.log()?;
     ensure!(!log.contains("GET "), "the mirror was asked: {log}");
     Ok(())
 }

@@ -20,21 +20,16 @@ use testkit::layout::Layout;
 use testkit::repo::{self, fsck};
 use testkit::sandbox::Sandbox;
 
-use crate::cases::{self, CA, Case, Expected, PULL_SECRET, REGISTRIES, Text};
+use crate::case::{CA, Case, Expected, PULL_SECRET, REGISTRIES, SECRETS, Text};
 use crate::daemons::Daemons;
 use crate::pki::Pki;
-use crate::place;
+use crate::place::{self, layout_of};
 use crate::signatures;
 
 /// Most time for one pull. The image is small, but the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Layers on top of the base.
 const LAYERS: usize = 6;
-
-/// Returns where the image's layout is, below the work directory.
-pub fn layout_of(dir: &Path) -> PathBuf {
-    dir.join("www/node")
-}
 
 /// Servers, the image, and what a pull of it has to give.
 pub struct Lab {
@@ -68,14 +63,14 @@ impl Lab {
         let image = format!("{}@{}", case.image, self.digest);
         if let Expected::Signature(endpoint) = case.expected {
             signatures::check(&open_once(case.source, &image, &root)?, &self.digest, endpoint)?;
-            (case.after)(self)?;
+            (case.after)(&self.daemons)?;
             return Ok(endpoint.to_owned());
         }
         let (commit, stderr) = match case.impatient {
             true => (None, ask_once(case.source, &image, &root)?),
             false => self.pull(case.source, &image, Some(&root))?,
         };
-        for secret in cases::SECRETS {
+        for secret in SECRETS {
             ensure!(!stderr.contains(secret), "it printed {secret:?}: {stderr}");
         }
         let said = match (&case.expected, commit) {
@@ -105,7 +100,7 @@ impl Lab {
             let alike = theirs.is_none() == matches!(case.expected, Expected::Image);
             ensure!(alike, "skopeo says {theirs:?}, and we {said}");
         }
-        (case.after)(self).with_context(|| format!("after {said}"))?;
+        (case.after)(&self.daemons).with_context(|| format!("after {said}"))?;
         Ok(said)
     }
 

@@ -8,6 +8,7 @@
 // A test may start programs; the ban is for the code that runs at boot.
 #![allow(clippy::disallowed_methods)]
 
+mod case;
 mod cases;
 mod daemons;
 mod endpoints;
@@ -24,7 +25,8 @@ use testkit::programs::needs;
 use testkit::sandbox;
 use testkit::suite::{self, Shared, Suite, module, say};
 
-use cases::{Case, cases};
+use case::Case;
+use cases::cases;
 use lab::Lab;
 
 /// The programs that have to be installed.

@@ -2,7 +2,7 @@
 //! A network of its own: names and addresses.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -50,4 +50,9 @@ pub fn set_up(hosts: &Path) -> Result<()> {
 /// Returns the address of a host.
 pub fn address(name: &str) -> Result<&'static str> {
     HOSTS.iter().find(|(host, _)| *host == name).map(|(_, address)| *address).context("finding a host")
+}
+
+/// Returns where the image's layout is, below the work directory.
+pub fn layout_of(dir: &Path) -> PathBuf {
+    dir.join("www/node")
 }

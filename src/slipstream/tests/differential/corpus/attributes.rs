@@ -4,7 +4,7 @@
 use testkit::layer::{Layer, LongNames};
 
 use super::base::Base::Composefs;
-use super::{Case, case};
+use super::case::{Case, case};
 
 /// Where a header has these fields.
 const UID: usize = 108;

@@ -14,7 +14,7 @@ use testkit::image::Image;
 use testkit::layer::Layer;
 
 use super::base::Base::{Composefs, Plain};
-use super::{Case, case};
+use super::case::{Case, case};
 
 pub fn cases() -> Vec<Case> {
     vec![

@@ -8,8 +8,8 @@ use testkit::image::Image;
 use testkit::layer::Layer;
 
 use super::base::Base::{Composefs, Hostname, Plain, Selinux};
+use super::case::{Case, case, plain};
 use super::refused::last_is_chunk;
-use super::{Case, case, plain};
 
 pub fn cases() -> Vec<Case> {
     [bases(), packings(), metadata(), without_ostree()].into_iter().flatten().collect()

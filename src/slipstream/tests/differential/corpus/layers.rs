@@ -5,7 +5,7 @@ use tar::EntryType;
 use testkit::layer::Layer;
 
 use super::base::Base::{Composefs, Plain};
-use super::{Case, case};
+use super::case::{Case, case};
 
 pub fn cases() -> Vec<Case> {
     [content(), sizes(), whiteouts(), replacements(), hardlinks()].into_iter().flatten().collect()

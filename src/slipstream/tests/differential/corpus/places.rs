@@ -6,7 +6,7 @@ use testkit::layer::Layer;
 
 use super::base::Base::{Composefs, Plain, Transient};
 use super::base::object_a;
-use super::{Case, case};
+use super::case::{Case, case};
 
 pub fn cases() -> Vec<Case> {
     [places(), oddities(), sysroot()].into_iter().flatten().collect()

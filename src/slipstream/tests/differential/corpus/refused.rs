@@ -9,7 +9,7 @@ use testkit::image::Image;
 use testkit::layer::Layer;
 
 use super::base::Base::Composefs;
-use super::{Case, case};
+use super::case::{Case, case};
 
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<_> =

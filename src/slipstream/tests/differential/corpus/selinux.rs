@@ -2,7 +2,7 @@
 //! Labels: layers on a base that carries a real policy.
 
 use super::base::Base::Selinux;
-use super::{Case, case};
+use super::case::{Case, case};
 
 /// Where a policy's own additions are read from.
 const LOCAL: &str = "etc/selinux/default/contexts/files/file_contexts.local";

@@ -20,7 +20,7 @@ use testkit::server::{Ask, Server};
 use testkit::signature::{Signatures, payload};
 
 use crate::image::QUICK;
-use crate::{REGISTRIES, registries};
+use crate::registries::{REGISTRIES, registries};
 
 /// The most time for a lookup.
 const TIME: Duration = Duration::from_secs(30);
