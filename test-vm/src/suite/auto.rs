@@ -36,8 +36,8 @@ pub fn from_registry(images: &Images<'_>, name: &str, report: &mut Report) -> Re
     let config = ignition::config(images.lab, &registry, &registry.address(), &image, told)?;
     let signed = registry.sign(images.lab, &storage, &image)?;
     let log = images.lab.logs.join(name).join("registry.log");
-    registry.serve(&storage, &log)?;
     let mut machine = node(images, name, &config)?;
+    registry.serve(&storage, &log)?;
     let boot = machine.boot(&job(images, &["checks/bootimage.sh"], "", &[])?)?;
     let status: Value = serde_json::from_str(boot.answer.fact("status")?).context("parsing the status")?;
     let reason = status["reason"].as_str().context("reading the reason")?;
