@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use contract::base64;
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Case> {
             sign(machine, key, "example.com/os/node")
         }),
         case("pull_fails_without_a_signature", pulled),
+        case("check_names_the_key_and_the_endpoints", checked),
     ]
 }
 
@@ -144,4 +146,27 @@ fn pulled(machine: &mut Machine) -> Result<()> {
     ensure!(machine.refs()? == refs, "{}", machine.refs()?);
     sign(machine, &key, NAME)?;
     pull(machine, &root).map(drop)
+}
+
+/// What a boot would verify, and where it would look, mirrors first; one cannot be asked.
+fn checked(machine: &mut Machine) -> Result<()> {
+    let key = make_key(machine, "key")?;
+    let registries = "[[registry]]\nlocation = \"example.com\"\n[[registry.mirror]]\nlocation = \"mirror.example\"\n\
+                      [[registry]]\nlocation = \"mirror.example\"\nblocked = true\n";
+    let files = [(POLICY, policy(&key)?.to_string()), ("/etc/containers/registries.conf", registries.to_owned())];
+    write_files(machine, &files.map(|(path, text)| (path, escaped(&text))))?;
+    let cmdline = machine.path("cmdline");
+    fs::write(&cmdline, machine.request("slipstream.source=registry")?)?;
+    let mut command = Command::new(SLIPSTREAM);
+    command.args(["check", "--json", "--ignition"]).arg(machine.path("ignition.json"));
+    let output = command.arg("--sysroot").arg(machine.path("sysroot")).arg("--cmdline").arg(cmdline).output()?;
+    let answer: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("reading {output:?}"))?;
+    let needed = json!([{"requirement": "sigstoreSigned by keyData", "keys": [fingerprint(machine, &key)?],
+        "identity": "matchRepoDigestOrExact"}]);
+    ensure!(answer["signatures"] == needed, "{answer}");
+    let endpoints = &answer["endpoints"];
+    ensure!(endpoints[0]["source"] == "mirror.example/os/node", "{answer}");
+    ensure!(endpoints[0]["error"].as_str().is_some_and(|error| error.contains("is blocked")), "{answer}");
+    ensure!(endpoints[1] == json!({"source": "example.com/os/node", "error": null}), "{answer}");
+    Ok(())
 }
