@@ -24,8 +24,8 @@ impl Files for Memory<'_> {
         Ok(Some(bytes.to_vec()))
     }
 
-    fn list(&self, _: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    fn list(&self, _: &str) -> Result<Option<Vec<String>>> {
+        Ok(None)
     }
 }
 
