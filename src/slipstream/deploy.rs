@@ -16,6 +16,7 @@ use contract::prepare_root::{self, PrepareRoot};
 use contract::request::kargs;
 use ostree::{Deployment, Sysroot};
 
+use crate::boot_partition::entries::entries;
 use crate::boot_partition::loader_link::{SecondName, foreign_entries, keep_entries};
 use crate::label_disk::{Labeller, labelled_or_warn};
 use crate::listing::list;
@@ -31,6 +32,8 @@ pub struct Deployed {
     pub path: DeploymentPath,
     /// Whether local changes of the bootimage's `/etc` were merged into its own.
     pub etc_merged: bool,
+    /// Version of the kernel that its boot loader entry starts, as libostree has written it.
+    pub kernel: Option<String>,
 }
 
 /// What is to be deployed.
@@ -83,7 +86,18 @@ pub fn deploy(
     if let Err(error) = keep_entries(root, &entries) {
         log::warn!("keeping the boot loader entries of others: {error:#}");
     }
-    Ok(Deployed { path: deployment.path, etc_merged: !pristine })
+    Ok(Deployed { path: deployment.path, etc_merged: !pristine, kernel: default_kernel(root) })
+}
+
+/// Returns the version of the kernel that the default of the boot loader starts.
+fn default_kernel(root: &PhysicalRoot) -> Option<String> {
+    match entries(root) {
+        Ok(found) => found.first()?.kernel().map(str::to_owned),
+        Err(error) => {
+            log::warn!("reading which kernel the node image starts: {error:#}");
+            None
+        }
+    }
 }
 
 /// Remove the deployments that no boot loader entry names, and their kernels: a run that was cut has left them, and their

@@ -32,8 +32,10 @@ pub enum Stop {
     Skew(String),
     /// The image is for another architecture.
     Architecture(String),
-    /// The request requires the running kernel, and the image does not have it.
+    /// The request requires the running kernel, and the image does not have it alone.
     Kernel(OtherKernel),
+    /// The node image would not boot by itself.
+    Unbootable(String),
 }
 
 impl Stop {
@@ -58,7 +60,8 @@ impl fmt::Display for Stop {
             | Self::Blocked(reason)
             | Self::BootLoader(reason)
             | Self::Skew(reason)
-            | Self::Architecture(reason) => f.write_str(reason),
+            | Self::Architecture(reason)
+            | Self::Unbootable(reason) => f.write_str(reason),
             Self::Kernel(other) => other.fmt(f),
         }
     }

@@ -59,7 +59,13 @@ impl Machine {
         run(&["ostree", "admin", "init-fs", "--modern", &root.display().to_string()])?;
         self.ostree(&["config", "set", "sysroot.bootloader", "none"])?;
         run(&["ostree", "admin", "os-init", "testos", &sysroot])?;
-        let tree = format!("--tree=dir={}", tree.display());
+        self.deploy_tree()
+    }
+
+    /// Deploys the directory `tree` as the bootimage: with what a test has changed in it, once more.
+    pub fn deploy_tree(&self) -> Result<()> {
+        let sysroot = format!("--sysroot={}", self.path("sysroot").display());
+        let tree = format!("--tree=dir={}", self.path("tree").display());
         self.ostree(&["commit", "--branch=bootimage", "--add-metadata-string=version=40.7.1", &tree])?;
         let kargs = ["--karg=rw", "--karg=$ignition_firstboot", "--karg=slipstream.debug=no"];
         run(&[&["ostree", "admin", "deploy", &sysroot, "--os=testos"], &kargs[..], &["bootimage"]].concat())?;

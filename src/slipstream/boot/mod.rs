@@ -45,7 +45,7 @@ pub use self::agree::{Agreed, Sight, agree, is_forced};
 use self::account::Account;
 use self::disk::Disk;
 use self::sources::Sources;
-use crate::boot_partition::kernels::kernels;
+use crate::boot_partition::kernels::{Kernel, kernels, without_initramfs};
 use crate::boot_partition::room::ensure_boot_room;
 use crate::deploy::{Deployed, Wanted, deploy};
 use crate::import::{Imported, OtherKernel};
@@ -145,24 +145,39 @@ fn deploy_image(
     let node_kernels = kernels(&disk.root.repo(), &imported.commit)?;
     let found: Vec<String> = node_kernels.iter().map(|kernel| kernel.version.clone()).collect();
     let running = &machine.bootimage.kernel;
-    let has_running = found.contains(running);
     let node = account.node_image();
     node.commit = Some(imported.commit.hex());
-    node.kernel = if has_running { Some(running.clone()) } else { found.first().cloned() };
-    if request.kernel == KernelPolicy::Same && !has_running {
+    // Of several libostree takes one.
+    node.kernel = if let [only] = &found[..] { Some(only.clone()) } else { None };
+    if request.kernel == KernelPolicy::Same && found != [running.as_str()] {
         return Ok(Break(Stop::Kernel(OtherKernel { wanted: running.clone(), found })));
+    }
+    let bootimage = disk.bootimage(machine)?;
+    let bootimage_kernels = kernels(&disk.root.repo(), &bootimage.commit)?;
+    if let Some(stop) = why_unbootable(&node_kernels, &bootimage_kernels) {
+        return Ok(Break(stop));
     }
     let started = Instant::now();
     account.begin(StageName::Deploy, &imported.commit.hex());
-    let bootimage = disk.bootimage(machine)?;
-    ensure_boot_room(&disk.root.boot(), &kernels(&disk.root.repo(), &bootimage.commit)?, &node_kernels)?;
+    ensure_boot_room(&disk.root.boot(), &bootimage_kernels, &node_kernels)?;
     let wanted = Wanted { commit: imported.commit, image: &request.image, kargs: &agreed.kargs };
     let deployed = deploy(&disk.sysroot, &disk.root, &bootimage, &wanted, this_boot)?;
     let node = account.node_image();
     node.deployment = Some(deployed.path.to_string());
+    node.kernel.clone_from(&deployed.kernel);
     node.etc_merged = Some(deployed.etc_merged);
     account.stage(StageName::Deploy, started, None);
     Ok(Continue(deployed))
+}
+
+/// Refuses an image that would not boot by itself, as the bootimage does.
+fn why_unbootable(node: &[Kernel], bootimage: &[Kernel]) -> Option<Stop> {
+    if node.is_empty() {
+        return Some(Stop::Unbootable("the node image has no kernel in /usr/lib/modules".to_owned()));
+    }
+    let kernel = without_initramfs(node, bootimage)?;
+    let reason = format!("the node image has no initramfs in /usr/lib/modules/{}", kernel.version);
+    Some(Stop::Unbootable(reason))
 }
 
 /// Returns how a run ended that came to this result.

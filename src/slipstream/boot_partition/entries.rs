@@ -20,7 +20,16 @@ pub struct Entry {
     pub path: String,
     /// The kernel arguments.
     pub options: String,
+    /// The kernel, a path on the boot partition.
+    linux: Option<String>,
     version: u64,
+}
+
+impl Entry {
+    /// Returns the version of the kernel that it starts: libostree writes it behind `vmlinuz-`.
+    pub fn kernel(&self) -> Option<&str> {
+        self.linux.as_deref()?.rsplit('/').next()?.strip_prefix("vmlinuz-")
+    }
 }
 
 /// Reads libostree's entries, the default first: the one with the highest version. That there is none is an error.
@@ -38,7 +47,8 @@ pub fn entries(root: &PhysicalRoot) -> Result<Vec<Entry>> {
         let text = String::from_utf8(bytes).with_context(|| format!("reading {path}"))?;
         let options = value(&text, "options").with_context(|| format!("{path} has no options"))?.to_owned();
         let version = value(&text, "version").and_then(|version| version.parse().ok()).unwrap_or(0);
-        found.push(Entry { path, options, version });
+        let linux = value(&text, "linux").map(str::to_owned);
+        found.push(Entry { path, options, linux, version });
     }
     ensure!(!found.is_empty(), "{root} has no boot loader entry in {ENTRIES}: mount its boot partition there");
     // Of equal versions the first by name stays the first.
@@ -69,14 +79,15 @@ mod tests {
         std::os::unix::fs::symlink("loader.1", directory.path().join("boot/loader")).unwrap();
         for (name, text) in [
             ("ostree-9.conf", "title x\nversion 9\noptions eight\noptions nine\n"),
-            ("ostree-10.conf", "version 10\noptions  ten ostree=/x \n"),
+            ("ostree-10.conf", "version 10\noptions  ten ostree=/x \nlinux /ostree/os-1/vmlinuz-6.1-rt\n"),
             ("windows.conf", "title another system\nversion 99\nefi /EFI/other.efi\n"),
             ("old.conf.bak", "version 11\noptions eleven\n"),
         ] {
             std::fs::write(loader.join(name), text).unwrap();
         }
         std::fs::create_dir(loader.join("ostree-11.conf")).unwrap();
-        let options: Vec<_> = entries(&root).unwrap().into_iter().map(|entry| entry.options).collect();
-        assert_eq!(options, ["ten ostree=/x", "nine"]);
+        let found = entries(&root).unwrap();
+        let found: Vec<_> = found.iter().map(|entry| (entry.options.as_str(), entry.kernel())).collect();
+        assert_eq!(found, [("ten ostree=/x", Some("6.1-rt")), ("nine", None)]);
     }
 }

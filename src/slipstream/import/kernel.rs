@@ -6,12 +6,10 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use contract::names::Digest;
 use image::oci::Layer;
 use image::stream::{Entry, Kind};
-use repo::store::Store;
 
-use crate::boot_partition::kernels::{KERNEL, MODULES, files};
+use crate::boot_partition::kernels::{KERNEL, MODULES, versions};
 use crate::import::layers::job::{Finished, Job};
 use crate::import::layers::path::normalize;
 use crate::import::plan::ImportPlan;
@@ -20,7 +18,7 @@ use crate::import::progress::Progress;
 /// Most kernels of a layer that are remembered, for the reason. An image has one or two.
 const MAX_FOUND: usize = 8;
 
-/// Says that the image does not have the required kernel.
+/// Says that the image does not have the required kernel, or not that one alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherKernel {
     /// The required kernel.
@@ -32,6 +30,9 @@ pub struct OtherKernel {
 impl fmt::Display for OtherKernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = if self.found.is_empty() { "none".to_owned() } else { self.found.join(", ") };
+        if self.found.contains(&self.wanted) {
+            return write!(f, "kernel=same, and the node image has {found}: its next boot may start any of them");
+        }
         write!(f, "kernel=same, and the node image has {found} instead of {}", self.wanted)
     }
 }
@@ -82,10 +83,6 @@ fn replace(found: &mut Vec<String>, own: Vec<String>, wanted: &str) -> bool {
         *found = own;
     }
     brings
-}
-
-fn versions(store: &Store, commit: &Digest) -> Result<Vec<String>> {
-    Ok(files(store, commit)?.unwrap_or_default().into_iter().map(|(version, _)| version).collect())
 }
 
 /// Look through the tars of layers for the kernel.
@@ -169,5 +166,10 @@ mod tests {
         }
         let other = OtherKernel { wanted: "3".to_owned(), found: Vec::new() };
         assert_eq!(other.to_string(), "kernel=same, and the node image has none instead of 3");
+        let several = OtherKernel { wanted: "3".to_owned(), found: texts(&["3", "4"]) };
+        assert_eq!(
+            several.to_string(),
+            "kernel=same, and the node image has 3, 4: its next boot may start any of them"
+        );
     }
 }

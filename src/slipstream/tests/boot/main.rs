@@ -15,6 +15,7 @@ mod failpoints;
 mod handoff;
 mod ignition;
 mod kernel;
+mod kernels;
 mod leftovers;
 mod others;
 mod prepare_root;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     cases.extend(module("skew", skew::cases()));
     cases.extend(module("signatures", signatures::cases()));
     cases.extend(module("kernel", kernel::cases()));
+    cases.extend(module("kernels", kernels::cases()));
     cases.extend(module("room", room::cases()));
     cases.extend(module("ignition", ignition::cases()));
     cases.extend(module("ignition", registry::cases()));
