@@ -47,8 +47,12 @@ impl Key {
             }
             Id::EC => {
                 let curve = key.ec_key()?.group().curve_name();
-                let is_nist = matches!(curve, Some(Nid::X9_62_PRIME256V1 | Nid::SECP384R1 | Nid::SECP521R1));
-                ensure!(is_nist, "a key on an elliptic curve other than P-256, P-384 and P-521 is not supported");
+                let is_nist =
+                    matches!(curve, Some(Nid::SECP224R1 | Nid::X9_62_PRIME256V1 | Nid::SECP384R1 | Nid::SECP521R1));
+                ensure!(
+                    is_nist,
+                    "a key on an elliptic curve other than P-224, P-256, P-384 and P-521 is not supported"
+                );
             }
             Id::ED25519 => {}
             _ => bail!("a key that is neither RSA nor ECDSA nor Ed25519 is not supported"),
@@ -128,6 +132,7 @@ mod tests {
         for (label, key) in [
             ("RSA-2048", rsa(2048)),
             ("RSA-4096", rsa(4096)),
+            ("P-224", ec(Nid::SECP224R1)),
             ("P-256", ec(Nid::X9_62_PRIME256V1)),
             ("P-384", ec(Nid::SECP384R1)),
             ("P-521", ec(Nid::SECP521R1)),
@@ -176,14 +181,13 @@ mod tests {
         };
         let der = ec(Nid::X9_62_PRIME256V1).public_key_to_der().unwrap();
         let unsupported = "a key that is neither RSA nor ECDSA nor Ed25519 is not supported";
-        let curve = "a key on an elliptic curve other than P-256, P-384 and P-521 is not supported";
+        let curve = "a key on an elliptic curve other than P-224, P-256, P-384 and P-521 is not supported";
         for (label, text, expected) in [
             (
                 "RSA-1024",
                 rsa(1024).public_key_to_pem().unwrap(),
                 "an RSA key of 1024 bits is too short: 2048 are the least",
             ),
-            ("P-224", ec(Nid::SECP224R1).public_key_to_pem().unwrap(), curve),
             ("secp256k1", ec(Nid::SECP256K1).public_key_to_pem().unwrap(), curve),
             ("X25519", PKey::generate_x25519().unwrap().public_key_to_pem().unwrap(), unsupported),
             ("Ed448", PKey::generate_ed448().unwrap().public_key_to_pem().unwrap(), unsupported),

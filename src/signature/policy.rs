@@ -167,33 +167,18 @@ mod tests {
     use super::*;
     use crate::{Decision, decide};
 
-    const KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
-        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECr5OL03lCedpoO0UHpAmwU46MThn\n\
-        w0zqjZh2MXGTRaiL5zU0UsMzSnfQwlomJjQjmdxIkaA5CW1xi74B1JMk1w==\n-----END PUBLIC KEY-----\n";
-
     fn image(name: &str) -> ImageReference {
         ImageReference::parse(&format!("{name}@sha256:{}", "a".repeat(64))).unwrap()
     }
 
-    /// Reads a policy beside the key file `/k`.
+    /// Reads a policy from a file.
     fn load(path: &str, text: &str) -> Result<Option<Policy>> {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::create_dir_all(root.join("etc/containers")).unwrap();
         std::fs::create_dir_all(root.join("usr/share/containers")).unwrap();
         std::fs::write(root.join(path.trim_start_matches('/')), text).unwrap();
-        std::fs::write(root.join("k"), KEY).unwrap();
         Policy::load(&RootFiles::new(root))
-    }
-
-    /// What becomes of `quay.io/os/node`: why it is refused, or the names of the requirements.
-    fn decided(text: &str) -> Result<String> {
-        let policy = load(PATHS[0], text)?;
-        Ok(match decide(policy.as_ref(), &image("quay.io/os/node")) {
-            Decision::Accepted => "accepted".to_owned(),
-            Decision::Refused(why) => why,
-            Decision::NeedsSignatures(needed) => needed.iter().map(Sigstore::name).collect::<Vec<_>>().join(", "),
-        })
     }
 
     #[test]
@@ -203,171 +188,6 @@ mod tests {
             ["a.b.example:5000/x/y", "a.b.example:5000/x", "a.b.example:5000", "*.b.example", "*.example", ""];
         assert!(scopes[0].starts_with("a.b.example:5000/x/y@sha256:"));
         assert_eq!(scopes[1..], expected);
-    }
-
-    #[test]
-    fn decisions() {
-        let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
-        let reject = r#"[{"type": "reject"}]"#;
-        let signed = r#"[{"type": "sigstoreSigned", "keyPath": "/k", "signedIdentity": {"type": "matchRepository"}}]"#;
-        let key = r#"{"type": "sigstoreSigned", "keyPath": "/k"}"#;
-        let gone = r#"[{"type": "sigstoreSigned", "keyPath": "/gone"}]"#;
-        let gpg = r#"[{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}]"#;
-        let with = |default: &str, scopes: &str| format!(r#"{{"default": {default}, "transports": {{{scopes}}}}}"#);
-        let docker = |default: &str, scopes: &str| with(default, &format!(r#""docker": {{{scopes}}}"#));
-        let met = "sigstoreSigned by keyPath /k";
-        let refused = "its default says reject: this image may not be used";
-        let able = "and slipstream can only do insecureAcceptAnything and sigstoreSigned; the MCO, which checks such \
-                    signatures, is left to pull it";
-        for (label, policy, expected) in [
-            ("default accepts", with(accept, ""), "accepted".to_owned()),
-            ("no transports", format!(r#"{{"default": {accept}}}"#), "accepted".to_owned()),
-            ("default rejects", with(reject, ""), refused.to_owned()),
-            ("default signed", with(signed, ""), met.to_owned()),
-            ("repository", docker(reject, &format!(r#""quay.io/os/node": {signed}"#)), met.to_owned()),
-            ("namespace", docker(reject, &format!(r#""quay.io/os": {signed}"#)), met.to_owned()),
-            ("host", docker(reject, &format!(r#""quay.io": {signed}"#)), met.to_owned()),
-            (
-                "wildcard",
-                docker(accept, &format!(r#""*.io": {reject}"#)),
-                "its scope \"*.io\" of transport docker says reject: this image may not be used".to_owned(),
-            ),
-            (
-                "transport",
-                docker(accept, &format!(r#""": {reject}"#)),
-                "its scope \"\" of transport docker says reject: this image may not be used".to_owned(),
-            ),
-            (
-                "closest wins",
-                docker(reject, &format!(r#""quay.io": {reject}, "quay.io/os": {accept}"#)),
-                "accepted".to_owned(),
-            ),
-            (
-                "closest wins over wildcard",
-                docker(reject, &format!(r#""*.io": {reject}, "quay.io": {signed}"#)),
-                met.to_owned(),
-            ),
-            (
-                "other scope",
-                docker(accept, &format!(r#""quay.io/other": {gone}, "*.quay.io": {reject}"#)),
-                "accepted".to_owned(),
-            ),
-            ("other transport", with(accept, &format!(r#""docker-daemon": {{"": {reject}}}"#)), "accepted".to_owned()),
-            ("unsupported", with(gpg, ""), format!("its default requires signedBy, {able}")),
-            (
-                "unsupported and supported",
-                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "signedBaseLayer"}]"#, ""),
-                format!("its default requires insecureAcceptAnything and signedBaseLayer, {able}"),
-            ),
-            (
-                "unknown",
-                with(r#"[{"type": "newThing", "key": 1}]"#, ""),
-                format!("its default requires newThing, {able}"),
-            ),
-            (
-                "accepted and rejected",
-                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "reject"}]"#, ""),
-                refused.to_owned(),
-            ),
-            (
-                "accepted twice",
-                with(r#"[{"type": "insecureAcceptAnything"}, {"type": "insecureAcceptAnything"}]"#, ""),
-                "accepted".to_owned(),
-            ),
-            (
-                "accepted and signed",
-                with(&format!(r#"[{{"type": "insecureAcceptAnything"}}, {key}]"#), ""),
-                met.to_owned(),
-            ),
-            (
-                "signed twice",
-                with(&format!("[{key}, {}]", key.replace(r#""keyPath": "/k""#, r#""keyPaths": ["/k", "/k"]"#)), ""),
-                format!("{met}, sigstoreSigned by keyPaths /k, keyPaths /k"),
-            ),
-            ("no requirement", with("[]", ""), "its default has no requirement".to_owned()),
-            (
-                "no key file",
-                with(gone, ""),
-                "its default requires sigstoreSigned by keyPath /gone, which no signature can meet: reading keyPath \
-                 /gone: /gone does not exist"
-                    .to_owned(),
-            ),
-        ] {
-            let got = decided(&policy).unwrap();
-            let prefix = format!("checking {} against /etc/containers/policy.json: ", image("quay.io/os/node"));
-            assert_eq!(got.strip_prefix(&prefix).unwrap_or(&got), expected, "{label}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_known_rejects_the_file() {
-        let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
-        let scope = |scopes: &str| format!(r#"{{"default": {accept}, "transports": {{"docker": {scopes}}}}}"#);
-        let one = |requirement: &str| format!(r#"{{"default": [{requirement}]}}"#);
-        for (label, policy, expected) in [
-            ("not JSON", "{".to_owned(), "parsing policy: EOF while parsing an object"),
-            ("trailing bytes", format!("{} x", one("{}")), "parsing policy: trailing characters"),
-            ("no default", r#"{"transports": {}}"#.to_owned(), "policy has no default"),
-            ("null default", r#"{"default": null}"#.to_owned(), "reading its default: its requirements are not a list"),
-            ("unknown key", format!(r#"{{"default": {accept}, "more": 1}}"#), "policy has the unknown key \"more\""),
-            (
-                "null transports",
-                format!(r#"{{"default": {accept}, "transports": null}}"#),
-                "transports is not an object",
-            ),
-            ("null transport", scope("null"), "reading its transport \"docker\": docker is not an object"),
-            (
-                "null scope",
-                scope(r#"{"quay.io": null}"#),
-                "reading scope \"quay.io\" of its transport \"docker\": its requirements are not a list",
-            ),
-            (
-                "scope twice",
-                scope(&format!(r#"{{"a": {accept}, "a": {accept}}}"#)),
-                "parsing policy: policy has the field \"a\" twice",
-            ),
-            (
-                "key twice far inside",
-                one(r#"{"type": "signedBy", "signedIdentity": {"type": "a", "type": "b"}}"#),
-                "parsing policy: policy has the field \"type\" twice",
-            ),
-            ("text", one("\"reject\""), "reading its default: a requirement is not an object"),
-            ("list", one("[]"), "reading its default: a requirement is not an object"),
-            ("no type", one("{}"), "reading its default: a requirement has no type"),
-            ("type null", one(r#"{"type": null}"#), "reading its default: a requirement has no type"),
-            ("empty type", one(r#"{"type": ""}"#), "reading its default: a requirement has an empty type"),
-            (
-                "more than accept",
-                one(r#"{"type": "insecureAcceptAnything", "keyPath": "/k"}"#),
-                "reading its default: insecureAcceptAnything has the unknown key \"keyPath\"",
-            ),
-            (
-                "more than reject",
-                one(r#"{"type": "reject", "a": 1}"#),
-                "reading its default: reject has the unknown key \"a\"",
-            ),
-            (
-                "more than signedBy",
-                one(r#"{"type": "signedBy", "keyTypo": 1}"#),
-                "reading its default: signedBy has the unknown key \"keyTypo\"",
-            ),
-            (
-                "more than signedBaseLayer",
-                one(r#"{"type": "signedBaseLayer", "a": 1}"#),
-                "reading its default: signedBaseLayer has the unknown key \"a\"",
-            ),
-            (
-                "another transport's",
-                format!(
-                    r#"{{"default": {accept}, "transports": {{"atomic": {{"": [{{"type": "reject", "a": 1}}]}}}}}}"#
-                ),
-                "reading scope \"\" of its transport \"atomic\": reject has the unknown key \"a\"",
-            ),
-        ] {
-            let error = format!("{:#}", decided(&policy).unwrap_err());
-            let expected = format!("reading /etc/containers/policy.json: {expected}");
-            assert_eq!(error.split(" at line ").next(), Some(expected.as_str()), "{label}");
-        }
     }
 
     #[test]

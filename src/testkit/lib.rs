@@ -21,6 +21,7 @@
 //! | [`server`] | A web server that misbehaves as it is told. |
 //! | [`daemon`] | A program that serves until it is dropped. |
 //! | [`programs`] | Programs of the system: whether they are there, and what they print. |
+//! | [`tools`] | Programs of another system, in a root directory of their own. |
 //! | [`suite`] | Cases as named tests. |
 
 // The kit starts programs; the ban is for the code that runs at boot.
@@ -42,3 +43,4 @@ pub mod server;
 pub mod signature;
 #[cfg(feature = "harness")]
 pub mod suite;
+pub mod tools;

@@ -3,17 +3,18 @@
 
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use signature::{Decision, MAX_SIGNATURES, Met, decide};
+use signature::{MAX_SIGNATURES, Met};
 
 use crate::kit::{
-    NAME, attached, curve, ec, fingerprint, good, index, instance, key_data, payload, policy, pullspec, refusal, rsa,
-    sign, signed, verdict,
+    NAME, attached, curve, ec, fingerprint, good, index, instance, key_data, payload, pullspec, refusal, rsa, sign,
+    signed, verdict, verdict_alone,
 };
 
 #[test]
 fn a_signature_by_each_algorithm_meets_the_policy() {
     for (label, key) in [
         ("RSA-4096", rsa(4096)),
+        ("P-224", curve(Nid::SECP224R1)),
         ("P-256", ec()),
         ("P-384", curve(Nid::SECP384R1)),
         ("P-521", curve(Nid::SECP521R1)),
@@ -37,7 +38,7 @@ fn index_or_instance_is_signed() {
     let requirement = signed(&format!(r#""keyData": "{}""#, key_data(&key)));
     for (label, digest) in [("index only", index()), ("instance only", instance())] {
         let signature = attached(&key, &payload(&digest, &format!("{NAME}@{digest}")));
-        assert_eq!(verdict(&requirement, &[signature]).unwrap()[0].digest, digest, "{label}");
+        assert_eq!(verdict_alone(&requirement, &[signature]).unwrap()[0].digest, digest, "{label}");
     }
 }
 
@@ -134,8 +135,8 @@ fn other_signatures_are_refused() {
         ),
         (
             "large payload",
-            by(&text.replace("null", &" ".repeat(1 << 16))),
-            "payload has 65766 bytes, more than 65536".to_owned(),
+            by(&text.replace("null", &format!("null{}", " ".repeat(1 << 16)))),
+            "payload has 65770 bytes, more than 65536".to_owned(),
         ),
     ] {
         let error = refusal(&requirement, &[signature]);
@@ -181,13 +182,20 @@ fn reasons_are_short_and_printable() {
 
 #[test]
 fn a_weak_key_meets_nothing() {
-    let requirement = signed(&format!(r#""keyData": "{}""#, key_data(&rsa(1024))));
-    let Decision::Refused(why) = decide(Some(&policy(&requirement)), &pullspec()) else { panic!("not refused") };
-    let expected = format!(
-        "checking {} against /etc/containers/policy.json: its scope \"quay.io\" of transport docker requires \
-         sigstoreSigned by keyData, which no signature can meet: reading keyData: an RSA key of 1024 bits is too short: 2048 are \
-         the least",
-        pullspec()
-    );
-    assert_eq!(why, expected);
+    let curves = "a key on an elliptic curve other than P-224, P-256, P-384 and P-521 is not supported";
+    let kinds = "a key that is neither RSA nor ECDSA nor Ed25519 is not supported";
+    for (key, expected) in [
+        (rsa(1024), "an RSA key of 1024 bits is too short: 2048 are the least"),
+        (curve(Nid::SECP256K1), curves),
+        (PKey::generate_ed448().unwrap(), kinds),
+    ] {
+        let signature = good(&key);
+        let why = verdict(&signed(&format!(r#""keyData": "{}""#, key_data(&key))), &[signature]).unwrap_err();
+        let expected = format!(
+            "checking {} against /etc/containers/policy.json: its scope \"quay.io\" of transport docker requires \
+             sigstoreSigned by keyData, which no signature can meet: reading keyData: {expected}",
+            pullspec()
+        );
+        assert_eq!(why, expected);
+    }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the cases share: keys, payloads, signatures, and a machine with a policy.
 
+use std::path::Path;
+
 use contract::base64;
 use contract::files::RootFiles;
 use contract::names::{Digest, ImageReference};
@@ -14,12 +16,19 @@ use openssl::sign::Signer;
 use serde_json::json;
 use signature::{Decision, Met, Policy, decide, verify};
 
+use crate::reference::{Answer, compare};
+
 /// The repository of the image.
 pub const NAME: &str = "quay.io/os/node";
 
-/// Returns the digest of the index, by which the image is asked for.
+/// The manifest of the image, and the config that it names: an image without layers.
+pub const IMAGE: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:dc570f145a7f2862c9ef3c30b8d6ae2feaceb0d364e4b2e08e67ae18815427d9","size":90},"layers":[]}"#;
+pub const CONFIG: &str =
+    r#"{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+
+/// Returns the digest by which the image is asked for: that of an index, for all that is verified here.
 pub fn index() -> Digest {
-    Digest::of(b"index")
+    Digest::of(IMAGE.as_bytes())
 }
 
 /// Returns the digest of the manifest that is chosen from the index.
@@ -68,7 +77,11 @@ pub fn payload(digest: &Digest, reference: &str) -> String {
 /// Returns a signature of bytes.
 pub fn sign(key: &PKey<Private>, bytes: &[u8]) -> Vec<u8> {
     let digest = MessageDigest::sha256();
-    let signer = if key.id() == Id::ED25519 { Signer::new_without_digest(key) } else { Signer::new(digest, key) };
+    let signer = if matches!(key.id(), Id::ED25519 | Id::ED448) {
+        Signer::new_without_digest(key)
+    } else {
+        Signer::new(digest, key)
+    };
     signer.unwrap().sign_oneshot_to_vec(bytes).unwrap()
 }
 
@@ -90,12 +103,19 @@ pub fn good(key: &PKey<Private>) -> AttachedSignature {
 /// Returns a machine's policy of these requirements.
 pub fn policy(requirements: &str) -> Policy {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(dir.path().join("etc/containers")).unwrap();
-    let text = format!(
-        r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"quay.io": [{requirements}]}}}}}}"#
-    );
-    std::fs::write(dir.path().join("etc/containers/policy.json"), text).unwrap();
-    Policy::load(&RootFiles::new(dir.path())).unwrap().unwrap()
+    load(dir.path(), &policy_text(requirements)).unwrap()
+}
+
+/// Returns the text of a policy of these requirements.
+pub fn policy_text(requirements: &str) -> String {
+    format!(r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"quay.io": [{requirements}]}}}}}}"#)
+}
+
+/// Reads a policy on a machine with this root.
+pub fn load(root: &Path, text: &str) -> anyhow::Result<Policy> {
+    std::fs::create_dir_all(root.join("etc/containers")).unwrap();
+    std::fs::write(root.join("etc/containers/policy.json"), text).unwrap();
+    Policy::load(&RootFiles::new(root)).map(Option::unwrap)
 }
 
 /// Returns `sigstoreSigned` with these fields.
@@ -103,11 +123,27 @@ pub fn signed(fields: &str) -> String {
     format!(r#"{{"type": "sigstoreSigned", {fields}}}"#)
 }
 
-/// Verifies signatures of the image against requirements, from policy to verdict.
+/// Verifies signatures of the image against requirements, from policy to verdict. The reference has to come to the same.
 pub fn verdict(requirements: &str, signatures: &[AttachedSignature]) -> Result<Vec<Met>, String> {
+    let verdict = verdict_alone(requirements, signatures);
+    let (answer, reason) = match &verdict {
+        Ok(_) => (Answer::Accepts, ""),
+        Err(reason) => (Answer::Refuses, reason.as_str()),
+    };
+    let files = tempfile::tempdir().unwrap();
+    // The reference is older than this requirement.
+    if !requirements.contains("\"pki\"") {
+        compare(&policy_text(requirements), files.path(), signatures, answer, reason);
+    }
+    verdict
+}
+
+/// Verifies as [`verdict`] does, what the reference has no word for.
+pub fn verdict_alone(requirements: &str, signatures: &[AttachedSignature]) -> Result<Vec<Met>, String> {
     match decide(Some(&policy(requirements)), &pullspec()) {
         Decision::NeedsSignatures(needed) => verify(&needed, &pullspec(), &[index(), instance()], signatures),
-        other => Err(format!("{other:?}")),
+        Decision::Refused(why) => Err(why),
+        Decision::Accepted => Err("it is accepted without a signature".to_owned()),
     }
 }
 

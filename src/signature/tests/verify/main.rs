@@ -3,8 +3,11 @@
 
 mod authority;
 mod certificates;
+mod identities;
 mod keys;
 mod kit;
 mod logins;
 mod logs;
+mod policies;
+mod reference;
 mod skopeo;

@@ -8,7 +8,7 @@ use anyhow::{Context, Error, Result};
 use testkit::layout::Layout;
 
 use crate::corpus::base::Base;
-use crate::tools::{INSIDE, Tools};
+use crate::tools::{self, INSIDE, Tools};
 
 /// The repository that both start from. It is not synced: no power fails here.
 const EMPTY: &str = r#"
@@ -25,7 +25,7 @@ pub struct Lab {
 impl Lab {
     /// Prepares the tools.
     pub fn make() -> Result<Self> {
-        let tools = Tools::from_env(Path::new(env!("CARGO_BIN_EXE_slipstream")))?;
+        let tools = tools::from_env(Path::new(env!("CARGO_BIN_EXE_slipstream")))?;
         tools.shell(EMPTY, &[&format!("{INSIDE}/empty")]).context("creating an empty repository")?;
         let bases = [Base::Composefs, Base::Plain, Base::Transient, Base::Selinux, Base::Hostname];
         Ok(Self { tools, bases: bases.map(|base| (base, OnceLock::new())) })
