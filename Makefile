@@ -8,7 +8,7 @@ CARGO ?= cargo
 TARGET_DIR ?= target
 DRACUT_DIR = $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/50slipstream
 MAN_DIR = $(DESTDIR)$(PREFIX)/share/man/man8
-SHELL_FILES = .ci/run .ci/check-rust .ci/install-packages test-vm/guest/vm-test-agent test-vm/guest/kola-machine/rpm \
+SHELL_FILES = .ci/run .ci/check-rust .ci/install-packages dracut/50slipstream/slipstream-generator test-vm/guest/vm-test-agent test-vm/guest/kola-machine/rpm \
 	$(shell git ls-files '*.sh')
 
 # Real disks are made of files with owners and xattrs, in namespaces: as root, with sudo otherwise.
@@ -33,6 +33,7 @@ install:
 	install -D -m 0755 $(TARGET_DIR)/release/slipstream $(DESTDIR)$(PREFIX)/bin/slipstream
 	install -D -m 0755 $(TARGET_DIR)/release/slipstream-initrd $(DESTDIR)$(PREFIX)/libexec/slipstream-initrd
 	install -D -m 0755 -t $(DRACUT_DIR) dracut/50slipstream/module-setup.sh
+	install -D -m 0755 -t $(DRACUT_DIR) dracut/50slipstream/slipstream-generator
 	install -D -m 0644 -t $(DRACUT_DIR) dracut/50slipstream/*.service
 	install -D -m 0644 -t $(MAN_DIR) docs/man/*.8
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/catalog systemd/slipstream.catalog

@@ -43,7 +43,7 @@ case "${AUTOPKGTEST_REBOOT_MARK:-}" in
   "")
     stage_damaged >/var/lib/slipstream-damaged
     append_kargs "slipstream.image=$REPOSITORY@$(injected_digest)" slipstream.source=oci:LABEL=nodeimage:/node \
-      slipstream.on-failure=continue
+      slipstream.when=once slipstream.on-failure=continue
     /tmp/autopkgtest-reboot refused
     ;;
   refused)

@@ -7,11 +7,13 @@
 
 pub mod base64;
 pub mod boot_link;
+mod disk_file;
 pub mod failpoint;
 pub mod files;
 pub mod handoff;
 pub mod log_lines;
 pub mod names;
+pub mod once;
 pub mod place;
 pub mod places;
 pub mod prepare_root;

@@ -1,36 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `on-failure=reboot`: what was tried on earlier boots.
 //!
-//! A reboot of the initramfs leaves nothing but the disk, so the tries are in a file there, beside ostree's own
-//! directories: libostree looks only at names in `/ostree` that it knows. The file is what keeps the machine from
+//! A reboot of the initramfs leaves nothing but the disk, so the tries are in a file there. It is what keeps the machine from
 //! rebooting for ever. Therefore nothing is rebooted before it is on the disk, and a file that cannot be understood
 //! means that there were enough tries.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
-use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
+use crate::disk_file::DiskFile;
 use crate::handoff::Try as Reported;
 use crate::names::Digest;
 use crate::places::PhysicalRoot;
 
 /// The file, relative to the physical root. `slipstream.service` looks for it as well.
 pub const TRIES_FILE: &str = "ostree/slipstream-tries";
-/// What it is written to first. A power cut may leave it.
-const TEMPORARY: &str = "ostree/.slipstream-tries.new";
 /// How often a request is tried: each try but the last ends with a reboot.
 pub const MAX_TRIES: usize = 3;
 /// Reboots in a row, whatever was asked for at each: a request that changes with every boot must not make a loop.
 const MAX_REBOOTS: usize = 6;
 /// Longest reason that is kept, in bytes.
 const MAX_REASON: usize = 500;
-/// Largest file: more than six reasons take, even if JSON escapes every byte of them.
-const MAX_FILE: u64 = 32 << 10;
+/// Its largest size is more than six reasons take, even if JSON escapes every byte of them.
+const FILE: DiskFile = DiskFile { path: TRIES_FILE, temporary: "ostree/.slipstream-tries.new", max: 32 << 10 };
 /// Version of the file.
 const VERSION: u64 = 1;
 
@@ -45,20 +37,8 @@ pub struct Try {
 
 /// The tries before this boot, the first one first.
 pub fn earlier(root: &PhysicalRoot) -> Result<Vec<Try>> {
-    let path = root.path().join(TRIES_FILE);
-    let reading = || format!("reading {}", path.display());
-    // Neither a link is followed nor a pipe waited for.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(reading),
-    };
-    ensure!(file.metadata().with_context(reading)?.is_file(), "{} is not a regular file", path.display());
-    let mut text = String::new();
-    file.take(MAX_FILE + 1).read_to_string(&mut text).with_context(reading)?;
-    ensure!(text.len() as u64 <= MAX_FILE, "{} is larger than {MAX_FILE} bytes", path.display());
-    parse(&text).with_context(|| format!("{} is not one of ours", path.display()))
+    let Some(text) = FILE.read(root)? else { return Ok(Vec::new()) };
+    parse(&text).with_context(|| format!("{} is not one of ours", FILE.at(root).display()))
 }
 
 /// Returns the same as the status reports it, which does without them if they cannot be read.
@@ -104,51 +84,13 @@ pub fn record(root: &PhysicalRoot, request: Digest, reason: &str) -> Result<Opti
     let tries: Vec<Value> =
         tries.iter().map(|entry| json!({"request": entry.request.hex(), "reason": entry.reason})).collect();
     let text = json!({"version": VERSION, "tries": tries}).to_string();
-    let _writable = root.writable()?;
-    replace(root, &text).context("writing down this try")?;
+    FILE.write(root, &text).context("writing down this try")?;
     Ok(Some(this))
-}
-
-fn replace(root: &PhysicalRoot, text: &str) -> Result<()> {
-    let temporary = root.path().join(TEMPORARY);
-    remove(&temporary)?;
-    let context = || format!("writing {}", temporary.display());
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).with_context(context)?;
-    file.write_all(text.as_bytes()).with_context(context)?;
-    file.sync_all().with_context(context)?;
-    let path = root.path().join(TRIES_FILE);
-    fs::rename(&temporary, &path).with_context(|| format!("renaming to {}", path.display()))?;
-    sync_directory(&path)
 }
 
 /// Remove what [`record`] has written, if there is any.
 pub fn forget(root: &PhysicalRoot) -> Result<()> {
-    let paths = [TRIES_FILE, TEMPORARY].map(|name| root.path().join(name));
-    // The disk is not touched for nothing.
-    if paths.iter().all(|path| path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)) {
-        return Ok(());
-    }
-    let _writable = root.writable()?;
-    for path in &paths {
-        remove(path)?;
-    }
-    sync_directory(&paths[0])
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn sync_directory(path: &Path) -> Result<()> {
-    let directory = path.parent().context("a path without a directory")?;
-    let synced = File::open(directory).and_then(|file| file.sync_all());
-    synced.with_context(|| format!("syncing {}", directory.display()))
+    FILE.remove(root)
 }
 
 /// The start of a text.
@@ -162,7 +104,9 @@ fn cut(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
 
     use super::*;
 
@@ -258,7 +202,7 @@ mod tests {
             ("pipe", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap()),
             ("directory", |path| fs::create_dir(path).unwrap()),
         ] {
-            for name in [TRIES_FILE, TEMPORARY] {
+            for name in [FILE.path, FILE.temporary] {
                 let root = root();
                 make(&root.path().join(name));
                 let result = record(&at(&root), Digest::of(b"one"), "x");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Commands of the program in the initramfs. They have no options: the units call them.
+//! Commands of the program in the initramfs. They have no options: the units and the generator call them.
 //!
 //! Tested by `src/slipstream/tests/docs/main.rs`, `test-vm/src/suite/`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use argh::FromArgs;
@@ -13,6 +13,7 @@ use contract::places::PhysicalRoot;
 use contract::report::{Record, describe};
 use contract::request::ignition::IGNITION_JSON;
 
+use crate::generator::{Surroundings, generate};
 use crate::launch::{announce_reboot, launch};
 use crate::settle::{SettleOptions, settle};
 
@@ -26,10 +27,20 @@ pub struct Initrd {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 enum InitrdCommand {
+    Generate(GenerateCommand),
     Enter(EnterCommand),
     Settle(SettleCommand),
     Emergency(EmergencyCommand),
     Reboot(RebootCommand),
+}
+
+/// As a systemd generator: make our units part of a boot on which a request may count.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "generate")]
+struct GenerateCommand {
+    /// where the links go: the first of the directories that systemd gives to its generators
+    #[argh(positional)]
+    directory: PathBuf,
 }
 
 /// Read the request; if there is one, run `slipstream boot` in the bootimage's deployment.
@@ -63,6 +74,7 @@ impl Initrd {
             ignition: IGNITION_JSON.into(),
         };
         match self.command {
+            InitrdCommand::Generate(command) => generate(&Surroundings::default(), &command.directory),
             InitrdCommand::Enter(_) => launch(&defaults),
             InitrdCommand::Settle(_) => settle(&SettleOptions::default()),
             InitrdCommand::Emergency(_) => {

@@ -11,10 +11,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Error, Result, anyhow};
 use contract::handoff::{Ending, Facts, Leftover, LeftoverKind, Outcome, Status, Until};
+use contract::once;
 use contract::place::{Place, boot_link, how_mounted, read_request};
 use contract::report::{Record, send_event, set_service_status, summary};
 use contract::request::ignition::Ignition;
-use contract::request::{OnFailure, Request, Settings};
+use contract::request::{OnFailure, Request, Settings, When, is_first_boot};
 use contract::tries::{self, MAX_TRIES, TRIES_FILE};
 
 use crate::enter::{Ended, run_in_bootimage};
@@ -46,11 +47,28 @@ pub fn launch(options: &Place) -> Result<()> {
         return Ok(());
     }
     match attempt(options) {
-        Ok(Disk::Responds) => forget_tries(options),
-        Ok(Disk::Hangs) => keep_tries(options),
+        Ok(Ran::Nothing) => {}
+        Ok(Ran::NoRequest) => forget_tries(options),
+        Ok(Ran::Request(request, disk)) => {
+            match disk {
+                Disk::Responds => forget_tries(options),
+                Disk::Hangs => keep_tries(options),
+            }
+            end_once(options, &request, disk);
+        }
         Err(failure) => return failure.treat(options),
     }
     Ok(())
+}
+
+/// What a boot without a failure was.
+enum Ran {
+    /// One on which no request counts: nothing is looked at, and nothing written.
+    Nothing,
+    /// One without a request.
+    NoRequest,
+    /// One with a request, which has come to its end.
+    Request(Box<Request>, Disk),
 }
 
 /// Whether the disk responds. One that hangs is not touched again: that would stop the boot, which may not need it.
@@ -70,20 +88,39 @@ struct Failure {
     disk: Disk,
 }
 
-fn attempt(options: &Place) -> Result<Disk, Box<Failure>> {
+fn attempt(options: &Place) -> Result<Ran, Box<Failure>> {
     let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error, disk: Disk::Responds }));
     let (settings, ignition) = match read_request(options) {
         Ok(read) => read,
-        Err(error) => return fail(without_ignition(options), None, Some(error)),
+        Err(error) => {
+            let settings = without_ignition(options);
+            if !settings.counts() && !is_first_boot_of(options) {
+                log::info!("this is not a first boot: nothing to do");
+                return Ok(Ran::Nothing);
+            }
+            return fail(settings, None, Some(error));
+        }
     };
     let request = match settings.request(&ignition) {
         Ok(Some(request)) => request,
         Ok(None) => {
             log::info!("{}: nothing to do", settings.why_no_request());
-            return Ok(Disk::Responds);
+            return Ok(if settings.counts() { Ran::NoRequest } else { Ran::Nothing });
         }
         Err(error) => return fail(settings, None, Some(error)),
     };
+    match begin_once(options, &request) {
+        Ok(true) => {}
+        Ok(false) => {
+            log::info!("{}: nothing to do", once::HAD_ITS_BOOT);
+            return Ok(Ran::Nothing);
+        }
+        Err(error) => {
+            // Without a record it would begin on every boot.
+            log::warn!("nothing is done: {error:#}");
+            return Ok(Ran::Nothing);
+        }
+    }
     let result = how_mounted(options).and_then(|this_boot| {
         // Before anything of the deployment is run: a root that has to be verified is not yet.
         this_boot.ensure_unverified()?;
@@ -91,7 +128,7 @@ fn attempt(options: &Place) -> Result<Disk, Box<Failure>> {
     });
     let record = Record::new(&options.run_dir);
     let (error, disk) = match result {
-        Ok(Ended::Exited(status)) if status.success() => return Ok(Disk::Responds),
+        Ok(Ended::Exited(status)) if status.success() => return Ok(Ran::Request(Box::new(request), Disk::Responds)),
         // The importer has failed, and said why.
         Ok(Ended::Exited(status)) if status.code() == Some(FAILED) && record.exists() => (None, Disk::Responds),
         Ok(Ended::Exited(status)) => (Some(anyhow!("the importer ended with {status}")), Disk::Responds),
@@ -102,10 +139,33 @@ fn attempt(options: &Place) -> Result<Disk, Box<Failure>> {
     // A disk that hangs is not asked: then settling finds out.
     let is_swapped = |status: &Status| disk == Disk::Hangs || leads_to_node_image(options, status);
     let error = match error.map(|error| verdict_on_record(&record, is_swapped, error)) {
-        Some(None) => return Ok(disk),
+        Some(None) => return Ok(Ran::Request(Box::new(request), disk)),
         error => error.flatten(),
     };
     Err(Box::new(Failure { settings, request: Some(request), error, disk }))
+}
+
+/// Whether the command line is that of a first boot. One that cannot be read is none.
+fn is_first_boot_of(options: &Place) -> bool {
+    fs::read_to_string(&options.cmdline).is_ok_and(|cmdline| is_first_boot(&cmdline))
+}
+
+/// Writes down that a request begins which counts once; false if it has had its boot.
+fn begin_once(options: &Place, request: &Request) -> Result<bool> {
+    match request.when {
+        When::FirstBoot => Ok(true),
+        When::Once => once::begin(&options.sysroot, request.digest()),
+    }
+}
+
+/// Writes down that it has come to its end.
+fn end_once(options: &Place, request: &Request, disk: Disk) {
+    if request.when != When::Once || disk == Disk::Hangs {
+        return;
+    }
+    if let Err(error) = once::end(&options.sysroot, request.digest()) {
+        log::warn!("writing down that the request has had its boot: {error:#}");
+    }
 }
 
 /// Returns the error of an importer that was stopped, by `error`. If it had written its status before, it was cleaning up, and
@@ -160,17 +220,28 @@ impl Failure {
         match (policy, &self.request) {
             (OnFailure::Reboot, Some(request)) => match self.next_try(options, request) {
                 Some(words) => mark(options, REBOOT, &words),
-                None => Ok(()),
+                None => {
+                    end_once(options, request, self.disk);
+                    Ok(())
+                }
             },
             // What cannot be understood now cannot be understood after a reboot.
             (OnFailure::Continue | OnFailure::Reboot, _) => {
                 self.forget_tries(options);
+                self.end_once(options);
                 Ok(())
             }
             (OnFailure::Emergency, _) => {
                 self.forget_tries(options);
+                self.end_once(options);
                 mark(options, EMERGENCY, "")
             }
+        }
+    }
+
+    fn end_once(&self, options: &Place) {
+        if let Some(request) = &self.request {
+            end_once(options, request, self.disk);
         }
     }
 

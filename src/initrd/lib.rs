@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod enter;
+pub mod generator;
 pub mod launch;
 pub mod mount;
 pub mod operators;

@@ -17,10 +17,11 @@ use contract::boot_link::BootLink;
 use contract::files::RootFiles;
 use contract::handoff::Facts;
 use contract::names::{ImageReference, SourceSpec};
+use contract::once;
 use contract::places::PhysicalRoot;
 use contract::request::ignition::{Ignition, IgnitionFiles};
 use contract::request::mco::{self, Decision};
-use contract::request::{Request, Settings, kargs};
+use contract::request::{FIRST_BOOT, Request, Settings, When, kargs};
 use serde_json::{Value, json};
 use signature::Sigstore;
 use source::containers::{Endpoint, HostConfig};
@@ -91,6 +92,8 @@ impl Verdict {
 pub struct CheckReport {
     settings: Settings,
     request: Option<Request>,
+    /// Why there is no request.
+    why_none: &'static str,
     /// Why the boot would leave the image alone.
     stop: Option<Stop>,
     decision: Option<Decision>,
@@ -108,23 +111,33 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
     let default = entries(&options.sysroot)?.into_iter().next().context("there is no boot loader entry")?;
     let cmdline = match &options.cmdline {
         Some(path) => fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
-        // As Ignition leaves it, which reboots if it has to change it.
-        None => ignition.kargs(kargs::split(&default.options).map(str::to_owned).collect()).join(" "),
+        // As Ignition leaves it, which reboots if it has to change it. It is there on a first boot.
+        None => {
+            let entry = kargs::split(&default.options).map(str::to_owned).collect();
+            format!("{} {FIRST_BOOT}", ignition.kargs(entry).join(" "))
+        }
     };
     // Whoever asks about some arguments need not know the link.
     let cmdline = match kargs::value(&cmdline, "ostree") {
         Some(_) => cmdline,
         None => format!(
-            "{} {cmdline}",
+            "{} {cmdline} {FIRST_BOOT}",
             kargs::split(&default.options).find(|karg| karg.starts_with("ostree=")).unwrap_or_default()
         ),
     };
     let link = BootLink::of_cmdline(&cmdline).context("reading the kernel command line")?;
     let deployment = options.sysroot.at(&link.resolve(&options.sysroot)?);
     let settings = Settings::read(&cmdline, options.root.as_deref().unwrap_or(&deployment), &ignition)?;
-    let Some(request) = settings.request(&ignition)? else {
-        let (signatures, endpoints) = (Vec::new(), Vec::new());
-        return Ok(CheckReport { settings, request: None, stop: None, decision: None, signatures, endpoints });
+    let had_its_boot = |request: &Request| match request.when {
+        When::FirstBoot => Ok(false),
+        When::Once => once::has_had_its_boot(&options.sysroot, request.digest()),
+    };
+    let request = match settings.request(&ignition)? {
+        Some(request) if !had_its_boot(&request)? => request,
+        had => {
+            let why = if had.is_some() { once::HAD_ITS_BOOT } else { settings.why_no_request() };
+            return Ok(CheckReport::without_request(settings, why));
+        }
     };
     // Of a disk that has not booted: rhcos-fips does what the MachineConfig says, and reboots, before slipstream starts.
     let wants_fips = request.machine.as_ref().is_some_and(|machine| machine.fips);
@@ -149,7 +162,7 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         (None, true) => endpoints(&HostConfig::new(Arc::clone(&sight.files)), &request.image)?,
         _ => Vec::new(),
     };
-    Ok(CheckReport { settings, request: Some(request), stop, decision, signatures, endpoints })
+    Ok(CheckReport { settings, request: Some(request), why_none: "", stop, decision, signatures, endpoints })
 }
 
 /// Returns the places where an image may be, in order, and why one cannot be asked.
@@ -166,6 +179,11 @@ fn endpoints(config: &HostConfig, image: &ImageReference) -> Result<Vec<(String,
 }
 
 impl CheckReport {
+    fn without_request(settings: Settings, why_none: &'static str) -> Self {
+        let (signatures, endpoints) = (Vec::new(), Vec::new());
+        Self { settings, request: None, why_none, stop: None, decision: None, signatures, endpoints }
+    }
+
     /// Returns the answer in a word.
     pub fn verdict(&self) -> Verdict {
         match (&self.request, &self.stop, &self.decision) {
@@ -241,7 +259,7 @@ impl CheckReport {
             Verdict::Skipped => "decision: the boot would leave the image alone".to_owned(),
             Verdict::AlreadyBooted => "decision: nothing to do: the disk boots the node image".to_owned(),
             Verdict::Unknown => "decision: not known: there is no MachineConfig".to_owned(),
-            Verdict::NotRequested => format!("decision: nothing to do: {}", self.settings.why_no_request()),
+            Verdict::NotRequested => format!("decision: nothing to do: {}", self.why_none),
         });
         lines.extend(self.reasons().iter().map(|reason| format!("  because: {reason}")));
         lines.extend(self.deferred().map(|(karg, why)| format!("  for the next boot: {karg}  ({why})")));

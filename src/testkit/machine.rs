@@ -105,14 +105,19 @@ impl Machine {
         entries.iter().map(|entry| options(&entry.path())).collect()
     }
 
-    /// Runs `slipstream boot` as on a boot with this command line; returns its output and the status file.
+    /// Runs `slipstream boot` as on a first boot with this command line; returns its output and the status file.
     pub fn boot(&self, cmdline: &str) -> Result<(Output, Option<Value>)> {
         let output = self.command(cmdline)?.output().context("running slipstream")?;
         Ok((output, self.status()?))
     }
 
-    /// Returns the command for a boot with this command line.
+    /// Returns the command for a first boot with this command line.
     pub fn command(&self, cmdline: &str) -> Result<Command> {
+        self.command_as(&first_boot(cmdline))
+    }
+
+    /// Returns the command for a boot with exactly this command line.
+    pub fn command_as(&self, cmdline: &str) -> Result<Command> {
         fs::write(self.path("cmdline"), cmdline)?;
         fs::create_dir_all(self.path("run"))?;
         // The last boot's /run is gone, and its account with it.
@@ -145,10 +150,10 @@ impl Machine {
         }
     }
 
-    /// Returns the default entry's options with a request for the node image, and `more`.
+    /// Returns the command line of a first boot of the default entry with a request for the node image, and `more`.
     pub fn request(&self, more: &str) -> Result<String> {
         let default = self.options()?.into_iter().next().context("no entry")?;
-        Ok(format!("{default} slipstream.image={} {more}", self.image))
+        Ok(format!("{} slipstream.image={} {more}", first_boot(&default), self.image))
     }
 
     /// Returns the argument that names the directory `node` as a source.
@@ -177,6 +182,11 @@ impl Machine {
         let link = cmdline.split_whitespace().find_map(|karg| karg.strip_prefix("ostree=/"));
         Ok(fs::canonicalize(self.path("sysroot").join(link.context("no ostree=")?))?)
     }
+}
+
+/// Returns what GRUB makes of an entry while the stamp of the first boot is on the boot partition.
+pub fn first_boot(options: &str) -> String {
+    options.replace("$ignition_firstboot", "ignition.firstboot")
 }
 
 /// Makes a node image without an ostree base: one layer with all that a deployment needs, and what `more` adds.

@@ -34,8 +34,8 @@ append_kargs() {
   fi
 }
 
-# Ask for the injected image, with these settings beside.
+# Ask for the injected image, with these settings beside. The machine has had its first boot.
 request_archive() {
   append_kargs "slipstream.image=$REPOSITORY@$(injected_digest)" \
-    slipstream.source=oci-archive:LABEL=nodeimage:/node.ociarchive "$@"
+    slipstream.source=oci-archive:LABEL=nodeimage:/node.ociarchive slipstream.when=once "$@"
 }

@@ -20,6 +20,8 @@ pub enum Key {
     Skew,
     /// What to do when the MCO would reboot all the same.
     McoReboot,
+    /// On which boots the request counts.
+    When,
     /// What to do on a failure.
     OnFailure,
     /// Time for the whole of our work.
@@ -29,7 +31,7 @@ pub enum Key {
 }
 
 /// Every key with its name, its values (the first is the default) and its meaning.
-pub const KEYS: [(Key, &str, &str, &str); 8] = [
+pub const KEYS: [(Key, &str, &str, &str); 9] = [
     (
         Key::Image,
         "image",
@@ -63,6 +65,13 @@ pub const KEYS: [(Key, &str, &str, &str); 8] = [
         "`skip`; `pull`",
         "When OpenShift's MCO would reboot the node all the same: leave the image to it; or boot the node image \
          nevertheless.",
+    ),
+    (
+        Key::When,
+        "when",
+        "`first-boot`; `once`",
+        "On which boots the request counts: on a first boot (`ignition.firstboot`); or, without Ignition, on the next boot and on \
+         no later one, which the file `/ostree/slipstream-once` on the disk keeps.",
     ),
     (
         Key::OnFailure,

@@ -11,6 +11,7 @@ pub mod kargs;
 pub mod keyfile;
 mod keys;
 pub mod mco;
+mod occasion;
 mod skew;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub use choices::{KernelPolicy, McoReboot, OnFailure, parse_time_span};
 pub use kargs::KARG_PREFIX;
 pub use keys::{KEYS, Key};
+pub use occasion::{FIRST_BOOT, When, is_first_boot};
 pub use skew::{MIN_BOOTIMAGE, SkewPolicy};
 
 use self::ignition::Ignition;
@@ -51,7 +53,10 @@ pub struct Setting {
 
 /// A request, read but not yet understood: what the status reports even if a value is bad.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings(BTreeMap<Key, Setting>);
+pub struct Settings {
+    first_boot: bool,
+    keys: BTreeMap<Key, Setting>,
+}
 
 impl Settings {
     /// Read the kernel command line in the file `cmdline`, the keyfile in `ignition`, and those below `root`.
@@ -62,7 +67,7 @@ impl Settings {
 
     /// The same with the text of a kernel command line.
     pub fn read(cmdline: &str, root: &Path, ignition: &Ignition) -> Result<Self> {
-        let mut settings = Self::default();
+        let mut settings = Self { first_boot: is_first_boot(cmdline), ..Self::default() };
         for name in KEYFILES {
             let path = root.join(name);
             let Some(text) = read_optional(&path)? else { continue };
@@ -88,13 +93,13 @@ impl Settings {
             ensure!(setting.values.is_empty() || key.repeatable(), "{key} is given twice");
             setting.values.push(value);
         }
-        self.0.extend(found);
+        self.keys.extend(found);
         Ok(())
     }
 
     /// Every key that is set.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Setting)> {
-        self.0.iter().map(|(key, setting)| (*key, setting))
+        self.keys.iter().map(|(key, setting)| (*key, setting))
     }
 
     /// Returns every key that is set as the status reports it.
@@ -110,7 +115,7 @@ impl Settings {
     }
 
     fn one(&self, key: Key) -> Option<&str> {
-        self.0.get(&key).and_then(|setting| setting.values.first()).map(String::as_str)
+        self.keys.get(&key).and_then(|setting| setting.values.first()).map(String::as_str)
     }
 
     /// What to do on a failure. It is asked for on its own: a request whose other keys are bad still has it.
@@ -118,15 +123,28 @@ impl Settings {
         self.one(Key::OnFailure).map(OnFailure::parse).transpose().map(Option::unwrap_or_default)
     }
 
-    /// Understand the values. `Ok(None)`: no image is wanted.
+    /// Returns whether this boot is one on which a request counts. Elsewhere a mistake in it is none.
+    pub fn counts(&self) -> bool {
+        self.first_boot || matches!(self.when(), Ok(When::Once))
+    }
+
+    fn when(&self) -> Result<When> {
+        self.one(Key::When).map(When::parse).transpose().map(Option::unwrap_or_default)
+    }
+
+    /// Understand the values. `Ok(None)`: no image is wanted on this boot.
     pub fn request(&self, ignition: &Ignition) -> Result<Option<Request>> {
+        if !self.counts() {
+            return Ok(None);
+        }
+        let when = self.when()?;
         let on_failure = self.on_failure()?;
         let kernel = self.one(Key::Kernel).map(KernelPolicy::parse).transpose()?.unwrap_or_default();
         let skew = self.one(Key::Skew).map(SkewPolicy::parse).transpose()?.unwrap_or_default();
         let mco_reboot = self.one(Key::McoReboot).map(McoReboot::parse).transpose()?.unwrap_or_default();
         let deadline = self.one(Key::Deadline).map(choices::parse_time_span).transpose()?.unwrap_or(DEFAULT_DEADLINE);
         let debug = self.debug()?;
-        let sources = self.0.get(&Key::Source).map(|setting| setting.values.as_slice()).unwrap_or_default();
+        let sources = self.keys.get(&Key::Source).map(|setting| setting.values.as_slice()).unwrap_or_default();
         let sources = sources.iter().map(|text| SourceSpec::parse(text)).collect::<Result<Vec<_>>>()?;
         let text = match self.one(Key::Image) {
             None | Some("none") => return Ok(None),
@@ -141,12 +159,13 @@ impl Settings {
             (text, _) => ImageReference::parse(text)?,
         };
         let sources = if sources.is_empty() { vec![SourceSpec::Registry] } else { sources };
-        Ok(Some(Request { image, sources, kernel, skew, mco_reboot, machine, on_failure, deadline, debug }))
+        Ok(Some(Request { image, sources, kernel, skew, mco_reboot, machine, when, on_failure, deadline, debug }))
     }
 
     /// Why there is no request, in words.
     pub fn why_no_request(&self) -> &'static str {
         match self.one(Key::Image) {
+            _ if !self.counts() => "this is not a first boot",
             Some("auto") => "image=auto, and the Ignition config has no MachineConfig",
             _ => "no node image is requested",
         }
@@ -177,6 +196,8 @@ pub struct Request {
     pub mco_reboot: McoReboot,
     /// The MachineConfig of the node, on the first boot of a node of OpenShift.
     pub machine: Option<MachineConfig>,
+    /// On which boots it counts.
+    pub when: When,
     /// What to do on a failure.
     pub on_failure: OnFailure,
     /// Time for the whole of our work.
@@ -215,7 +236,12 @@ mod tests {
 
     const IMAGE: &str = "quay.io/os/node@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
+    /// Reads what is requested on a first boot.
     fn load(cmdline: &str, etc: Option<&str>, usr: Option<&str>) -> Result<Settings> {
+        load_any(&format!("ignition.firstboot {cmdline}"), etc, usr)
+    }
+
+    fn load_any(cmdline: &str, etc: Option<&str>, usr: Option<&str>) -> Result<Settings> {
         let root = tempfile::tempdir().unwrap();
         for (name, text) in [("etc", etc), ("usr/lib", usr)] {
             fs::create_dir_all(root.path().join(name)).unwrap();
@@ -282,6 +308,32 @@ mod tests {
         }
     }
 
+    /// What a boot carries on of its past, an image of yesterday or a mistake, is nothing on any boot but the first.
+    #[test]
+    fn a_request_counts_on_a_first_boot_or_once() {
+        let image = format!("slipstream.image={IMAGE}");
+        let keyfile = format!("[slipstream]\nimage = {IMAGE}\n");
+        let no = Some("this is not a first boot");
+        for (label, cmdline, keyfile, why) in [
+            ("first boot", format!("ignition.firstboot {image}"), None, None),
+            ("any other", image.clone(), None, no),
+            ("any other, with a keyfile", String::new(), Some(keyfile.as_str()), no),
+            ("GRUB's variable", format!("$ignition_firstboot {image}"), None, no),
+            ("once", format!("{image} slipstream.when=once"), None, None),
+            ("once, with a keyfile", "slipstream.when=once".to_owned(), Some(keyfile.as_str()), None),
+            ("by name", format!("{image} slipstream.when=first-boot"), None, no),
+            ("a mistake", format!("{image} slipstream.kernel=x slipstream.on-failure=reboot"), None, no),
+            ("a mistake in when", format!("{image} slipstream.when=always"), None, no),
+            ("first boot without an image", "ignition.firstboot".to_owned(), None, Some("no node image is requested")),
+        ] {
+            let settings = load_any(&cmdline, None, keyfile).unwrap();
+            let request = settings.request(&Ignition::default()).unwrap();
+            let got = request.is_none().then(|| settings.why_no_request());
+            assert_eq!(got, why, "{label}");
+            assert_eq!(settings.counts(), why != no, "{label}");
+        }
+    }
+
     /// An Ignition config with these files.
     fn ignition(files: &[(&str, &str)]) -> Ignition {
         let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
@@ -333,7 +385,7 @@ mod tests {
         ] {
             let config = ignition(&files);
             let settings =
-                Settings::read("slipstream.image=auto slipstream.source=oci:/x", Path::new("/nonexistent"), &config);
+                Settings::read("ignition.firstboot slipstream.image=auto", Path::new("/nonexistent"), &config);
             match (settings.and_then(|settings| settings.request(&config)), expected) {
                 (Ok(request), Ok(image)) => {
                     assert_eq!(request.as_ref().map(|request| request.image.as_str()), image, "{label}");
@@ -356,6 +408,7 @@ mod tests {
             ("bad policy", with("slipstream.on-failure=panic"), "on-failure=panic is not supported"),
             ("bad skew", with("slipstream.skew=patch"), "skew=patch is not supported"),
             ("bad kernel", with("slipstream.kernel=kexec"), "kernel=kexec is not supported"),
+            ("bad occasion", with("slipstream.when=always"), "when=always is not supported"),
             ("bad reboot policy", with("slipstream.mco-reboot=no"), "mco-reboot=no is not supported"),
             ("bad debug", with("slipstream.debug=maybe"), "debug=maybe is neither yes nor no"),
         ] {

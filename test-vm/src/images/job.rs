@@ -10,9 +10,9 @@ use super::trees::Role;
 use crate::lab::guest::Job;
 use crate::lab::peer;
 
-/// Returns the request for the node image, staged like this.
+/// Returns the request for the node image, staged like this, for a first boot.
 pub fn request(images: &Images<'_>, source: &str) -> String {
-    format!("slipstream.image={} slipstream.source={source}", images.node.reference)
+    format!("ignition.firstboot slipstream.image={} slipstream.source={source}", images.node.reference)
 }
 
 /// Returns a job of these scripts, with what they compare with.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testkit::machine::{Machine, outcome};
+use testkit::machine::{Machine, first_boot, outcome};
 use testkit::suite::Case;
 
 use crate::case::{SLIPSTREAM, case};
@@ -281,7 +281,7 @@ fn request(machine: &Machine, row: &Row) -> Result<String> {
     write_files(machine, &files)?;
     let image =
         if row.kargs.contains("slipstream.image=") { String::new() } else { format!("slipstream.image={image}") };
-    Ok(format!("{} {image} {source} {}", machine.options()?[0], row.kargs))
+    Ok(format!("{} {image} {source} {}", first_boot(&machine.options()?[0]), row.kargs))
 }
 
 /// Returns the answer of `slipstream check` about a boot with this command line: its document, or its error.
@@ -347,7 +347,7 @@ fn after_a_swap(machine: &Machine, entry: usize, word: &str) -> Result<()> {
     let (output, status) = machine.boot(&cmdline)?;
     ensure!(outcome(status.as_ref()) == "swapped", "{status:?}, {output:?}");
     let entry = machine.options()?.swap_remove(entry);
-    let again = format!("{entry} slipstream.image={} {}", machine.image, machine.source());
+    let again = format!("{} slipstream.image={} {}", first_boot(&entry), machine.image, machine.source());
     let answer = answer(machine, &again)?.map_err(anyhow::Error::msg)?;
     let (output, status) = machine.boot(&again)?;
     ensure!(answer["verdict"] == word && answer["pull"] == false, "{answer}");

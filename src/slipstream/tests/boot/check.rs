@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testkit::machine::Machine;
+use testkit::machine::{Machine, first_boot};
 use testkit::suite::Case;
 
 use crate::case::{SLIPSTREAM, case};
@@ -108,7 +108,7 @@ fn on_cmdline(name: &str, more: &'static str, expected: i32) -> Case {
     unchanged(name, move |machine| {
         write_ignition(machine, &[("fips", Value::Bool(true))])?;
         let cmdline = machine.path("cmdline");
-        fs::write(&cmdline, format!("{} {more}", machine.options()?[0]))?;
+        fs::write(&cmdline, format!("{} {more}", first_boot(&machine.options()?[0])))?;
         let (code, text, error) = run_check(machine, &["--cmdline", cmdline.to_str().context("path")?])?;
         ensure!(code == Some(expected), "{code:?} {text} {error}");
         Ok(())

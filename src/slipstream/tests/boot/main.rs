@@ -17,6 +17,7 @@ mod ignition;
 mod kernel;
 mod kernels;
 mod leftovers;
+mod occasion;
 mod others;
 mod prepare_root;
 mod registry;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     cases.extend(module("ignition", registry::cases()));
     cases.extend(module("check", check::cases()));
     cases.extend(module("check_and_boot_agree", agreement::cases()));
+    cases.extend(module("request_of_the_past", occasion::cases()));
     cases.extend(module("others", others::cases()));
     cases.extend(module("leftovers", leftovers::cases()));
     cases.extend(module("handoff", handoff::cases()));

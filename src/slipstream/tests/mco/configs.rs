@@ -93,7 +93,7 @@ const REQUESTS: [(&str, &str, &str, Expected<Option<&str>>); 7] = [
 
 fn requests(name: &str, cmdline: &str, expected: Expected<Option<&str>>) -> Result<()> {
     let config = ignition(name)?;
-    let request = Settings::read(cmdline, Path::new("/nonexistent"), &config)
+    let request = Settings::read(&format!("ignition.firstboot {cmdline}"), Path::new("/nonexistent"), &config)
         .and_then(|settings| settings.request(&config))
         .map(|request| request.map(|request| request.image.to_string()));
     match (request, expected) {

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The systemd generator: on a boot on which no request can count, none of our units is part of it.
+//!
+//! A condition in the units would not do: a unit whose condition fails has waited for everything that it comes after, and the
+//! root would wait for the network on every boot.
+//!
+//! Tested by `src/initrd/generator.rs`, `test-vm/src/suite/`.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use contract::request::ignition::Ignition;
+use contract::request::{Settings, is_first_boot};
+
+/// The target that waits for our units.
+const WANTS: &str = "initrd-root-fs.target.wants";
+/// Where they are.
+const UNITS: &str = "/usr/lib/systemd/system";
+/// Our units.
+pub const NAMES: [&str; 4] =
+    ["slipstream.service", "slipstream-emergency.service", "slipstream-reboot.service", "slipstream-settle.service"];
+/// A crash kernel saves its dump and does nothing else.
+const CRASH: &str = "/proc/vmcore";
+
+/// Where a generator finds what it decides by.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The kernel command line.
+    pub cmdline: PathBuf,
+    /// The root of the initramfs, with the keyfiles.
+    pub root: PathBuf,
+    /// There on a crash kernel.
+    pub crash: PathBuf,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { cmdline: "/proc/cmdline".into(), root: "/".into(), crash: CRASH.into() }
+    }
+}
+
+/// Links the units into `target`, the directory that systemd gives to its generators, if a request may count on this boot.
+pub fn generate(surroundings: &Surroundings, target: &Path) -> Result<()> {
+    if !may_count(surroundings)? {
+        return Ok(());
+    }
+    let wants = target.join(WANTS);
+    fs::create_dir_all(&wants).with_context(|| format!("creating {}", wants.display()))?;
+    for name in NAMES {
+        let link = wants.join(name);
+        match symlink(Path::new(UNITS).join(name), &link) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("creating {}", link.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn may_count(surroundings: &Surroundings) -> Result<bool> {
+    if surroundings.crash.exists() {
+        return Ok(false);
+    }
+    let path = &surroundings.cmdline;
+    let cmdline = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    // Its mistakes are reported by the units, on a first boot.
+    let settings = Settings::read(&cmdline, &surroundings.root, &Ignition::default());
+    Ok(is_first_boot(&cmdline) || settings.is_ok_and(|settings| settings.counts()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_part_of_boots_on_which_a_request_may_count() {
+        for (label, cmdline, keyfile, crash, expected) in [
+            ("first boot", "rw ignition.firstboot", None, false, true),
+            ("any other boot", "rw slipstream.image=x", None, false, false),
+            ("once", "rw slipstream.when=once", None, false, true),
+            ("once, in the image", "rw", Some("[slipstream]\nwhen = once\n"), false, true),
+            ("a keyfile", "rw", Some("[slipstream]\nimage = x\n"), false, false),
+            ("a mistake", "rw slipstream.when=once", Some("image = x\n"), false, false),
+            ("a mistake on a first boot", "rw ignition.firstboot", Some("image = x\n"), false, true),
+            ("a crash kernel", "rw ignition.firstboot slipstream.when=once", None, true, false),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let at = |name: &str| directory.path().join(name);
+            fs::write(at("cmdline"), cmdline).unwrap();
+            fs::create_dir_all(at("usr/lib")).unwrap();
+            if let Some(text) = keyfile {
+                fs::write(at("usr/lib/slipstream.conf"), text).unwrap();
+            }
+            if crash {
+                fs::write(at("vmcore"), "").unwrap();
+            }
+            let surroundings =
+                Surroundings { cmdline: at("cmdline"), root: directory.path().to_owned(), crash: at("vmcore") };
+            for _ in 0..2 {
+                generate(&surroundings, &at("out")).unwrap();
+            }
+            let linked = |name: &str| fs::read_link(at("out").join(WANTS).join(name)).ok();
+            for name in NAMES {
+                assert_eq!(linked(name), expected.then(|| Path::new(UNITS).join(name)), "{label}: {name}");
+            }
+            assert_eq!(at("out").exists(), expected, "{label}");
+        }
+    }
+}
