@@ -47,7 +47,7 @@ fn features(status: &Status) -> String {
     let value = |kernel: &Option<String>| label_value(kernel.as_deref().unwrap_or_default());
     [
         ("swapped", "true".to_owned()),
-        ("kernel-differs", kernel.differs.to_string()),
+        ("kernel-differs", kernel.differs.map_or("unknown".to_owned(), |differs| differs.to_string())),
         ("kernel-running", value(&kernel.running)),
         ("kernel-node-image", value(&kernel.node_image)),
     ]
@@ -66,7 +66,7 @@ fn label_value(text: &str) -> String {
 /// Returns the message of the day; `None` if the kernels are the same.
 fn message(status: &Status) -> Option<String> {
     let kernel = status.kernel();
-    if !kernel.differs {
+    if kernel.differs != Some(true) {
         return None;
     }
     // The name of a directory of the image, on a terminal.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ use crate::boot_partition::loader_link::{SecondName, foreign_entries, keep_entri
 use crate::label_disk::{Labeller, labelled_or_warn};
 use crate::listing::list;
 use crate::origin::origin;
+use crate::rehearsal::rehearse;
+use crate::stop::Stop;
 
 /// Beside the run directory: there is a staged deployment (libostree's `otcore.h`).
 const STAGED: &str = "ostree/staged-deployment";
@@ -45,6 +48,8 @@ pub struct Wanted<'a> {
     pub image: &'a ImageReference,
     /// The kernel arguments of its boot loader entry.
     pub kargs: &'a [String],
+    /// Whether the bootimage's programs will work on its root before it runs, and so are tried on it.
+    pub rehearse: bool,
 }
 
 /// Deploys an imported image next to `bootimage`, which stays as the second choice. `this_boot` is how the initramfs that
@@ -55,7 +60,7 @@ pub fn deploy(
     bootimage: &Deployment,
     wanted: &Wanted<'_>,
     this_boot: &PrepareRoot,
-) -> Result<Deployed> {
+) -> Result<ControlFlow<Stop, Deployed>> {
     // A pristine /etc is not merged: the new one is then the node image's own to the last byte, and what libostree does for
     // a merge under SELinux (semodule in a container) is not needed.
     let old = root.at(&bootimage.path);
@@ -75,6 +80,11 @@ pub fn deploy(
     labelled_or_warn("ostree", labeller.ostree(root));
     failpoint::reached("deployment");
     prepare_root::ensure_mountable(&new, this_boot, wanted.kargs).context("deploying the node image")?;
+    if wanted.rehearse
+        && let Some(why) = rehearse(&new)?
+    {
+        return Ok(Break(Stop::Programs(why)));
+    }
     let entries = foreign_entries(root)?;
     // point of no return: from here on the node image is the default of the boot loader, and is bootable. What fails
     // later must not stop this boot either.
@@ -86,7 +96,7 @@ pub fn deploy(
     if let Err(error) = keep_entries(root, &entries) {
         log::warn!("keeping the boot loader entries of others: {error:#}");
     }
-    Ok(Deployed { path: deployment.path, etc_merged: !pristine, kernel: default_kernel(root) })
+    Ok(Continue(Deployed { path: deployment.path, etc_merged: !pristine, kernel: default_kernel(root) }))
 }
 
 /// Returns the version of the kernel that the default of the boot loader starts.

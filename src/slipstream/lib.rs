@@ -17,6 +17,7 @@ pub mod machine;
 pub mod origin;
 mod os_release;
 pub mod pull;
+mod rehearsal;
 pub mod stop;
 mod trust;
 pub mod way;

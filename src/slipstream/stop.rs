@@ -34,6 +34,8 @@ pub enum Stop {
     Architecture(String),
     /// The request requires the running kernel, and the image does not have it alone.
     Kernel(OtherKernel),
+    /// The bootimage's programs, which the first boot needs, do not work on the node image's root.
+    Programs(String),
     /// The node image would not boot by itself.
     Unbootable(String),
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Stop {
             | Self::BootLoader(reason)
             | Self::Skew(reason)
             | Self::Architecture(reason)
+            | Self::Programs(reason)
             | Self::Unbootable(reason) => f.write_str(reason),
             Self::Kernel(other) => other.fmt(f),
         }

@@ -12,6 +12,9 @@ use crate::blob::{Blob, Packing, digest};
 use crate::layer::Layer;
 use crate::layout::{Layout, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, text};
 
+/// The version of an image, unless a test says otherwise: not far from the bootimage's of a [`crate::machine::Machine`].
+pub const VERSION: &str = "41.2";
+
 /// An image between reading and writing.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -39,7 +42,7 @@ impl Image {
         let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [],
             "config": {"mediaType": OCI_CONFIG}});
         let config = json!({"architecture": "amd64", "os": "linux", "created": "2024-05-06T07:08:09Z",
-            "config": {"Labels": {"containers.bootc": "1"}},
+            "config": {"Labels": {"containers.bootc": "1", "org.opencontainers.image.version": VERSION}},
             "rootfs": {"type": "layers", "diff_ids": []}, "history": []});
         Self { manifest, config, blobs: Vec::new(), indexed: false, base: None }
     }

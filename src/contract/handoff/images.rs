@@ -64,15 +64,23 @@ pub struct Kernels {
     pub running: Option<String>,
     /// The node image's.
     pub node_image: Option<String>,
-    /// True if this boot runs the node image on another kernel than its own.
-    pub differs: bool,
+    /// Whether this boot runs the node image on another kernel than its own. `None`: it is not known which image it runs, or
+    /// which kernel that has.
+    pub differs: Option<bool>,
 }
 
 impl Kernels {
     pub(super) fn of(outcome: Outcome, bootimage: Option<&Bootimage>, node_image: Option<&NodeImage>) -> Self {
+        // After a swap that could not be settled the root may be either.
+        let deployed = node_image.is_some_and(|node| node.deployment.is_some());
         let running = bootimage.map(|bootimage| bootimage.kernel.clone());
         let node_image = node_image.and_then(|node| node.kernel.clone());
-        let differs = outcome == Outcome::Swapped && node_image.is_some() && node_image != running;
+        let known = || Some(node_image.as_ref()? != running.as_ref()?);
+        let differs = match outcome {
+            Outcome::Swapped => known(),
+            Outcome::Failed if deployed => known().filter(|differs| !differs),
+            Outcome::Failed | Outcome::Skipped | Outcome::AlreadyBooted => Some(false),
+        };
         Self { running, node_image, differs }
     }
 }

@@ -122,14 +122,14 @@ fn what_is_not_a_status() {
 fn what_follows_from_the_facts() {
     let [swapped, booted, skipped, failed] = endings();
     for (label, ending, mco, reasons, avoided, differs, expected) in [
-        ("swapped", swapped.clone(), Mco::NothingToDo, vec![], true, true, vec![]),
-        ("not a node", swapped.clone(), Mco::Unknown, vec![], true, true, vec![]),
-        ("pull", swapped, Mco::Reboots, vec!["fips"], false, true, vec!["fips"]),
-        ("booted", booted, Mco::Unknown, vec![], false, false, vec!["a reason"]),
-        ("a policy", skipped.clone(), Mco::Unknown, vec![], false, false, vec!["a reason"]),
-        ("the MCO", skipped, Mco::Reboots, vec!["fips", "kernel"], false, false, vec!["fips", "kernel"]),
-        ("failed", failed.clone(), Mco::NothingToDo, vec![], false, false, vec!["a reason"]),
-        ("pull that failed", failed, Mco::Reboots, vec!["fips"], false, false, vec!["a reason", "fips"]),
+        ("swapped", swapped.clone(), Mco::NothingToDo, vec![], true, Some(true), vec![]),
+        ("not a node", swapped.clone(), Mco::Unknown, vec![], true, Some(true), vec![]),
+        ("pull", swapped, Mco::Reboots, vec!["fips"], false, Some(true), vec!["fips"]),
+        ("booted", booted, Mco::Unknown, vec![], false, Some(false), vec!["a reason"]),
+        ("a policy", skipped.clone(), Mco::Unknown, vec![], false, Some(false), vec!["a reason"]),
+        ("the MCO", skipped, Mco::Reboots, vec!["fips", "kernel"], false, Some(false), vec!["fips", "kernel"]),
+        ("failed", failed.clone(), Mco::NothingToDo, vec![], false, None, vec!["a reason"]),
+        ("pull that failed", failed, Mco::Reboots, vec!["fips"], false, None, vec!["a reason", "fips"]),
     ] {
         let status = Status::new(facts(mco, &reasons), ending.clone());
         assert_eq!((status.reboot().avoided, status.kernel().differs), (avoided, differs), "{label}");
@@ -154,7 +154,7 @@ fn a_swap_is_settled_or_not() {
         let Facts { node_image, stages, leftovers, .. } = facts(mco, &reasons);
         assert_eq!((failed.outcome(), failed.way()), (Outcome::Failed, None));
         assert_eq!(failed.reason(), Some("settling the root: no memory"));
-        assert!(!failed.reboot().avoided && !failed.kernel().differs);
+        assert!(!failed.reboot().avoided && failed.kernel().differs.is_none(), "not known");
         assert_eq!(failed.reboot().reasons, [vec!["settling the root: no memory"], reasons].concat());
         assert_eq!((failed.reboot().mco, failed.reboot().deferred_kargs.len()), (mco, 1));
         assert_eq!((failed.node_image(), failed.stages()), (node_image.as_ref(), stages.as_slice()));

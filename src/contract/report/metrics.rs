@@ -21,9 +21,9 @@ pub(super) fn metrics(status: &Status) -> String {
     }
     page.family("slipstream_reboot_avoided", "Whether this boot runs the node image without a reboot.");
     page.sample("slipstream_reboot_avoided", &[], truth(status.reboot().avoided));
-    if status.kernel().node_image.is_some() {
+    if let (Some(_), Some(differs)) = (&status.kernel().node_image, status.kernel().differs) {
         page.family("slipstream_kernel_differs", "Whether the node image runs on another kernel than its own.");
-        page.sample("slipstream_kernel_differs", &[], truth(status.kernel().differs));
+        page.sample("slipstream_kernel_differs", &[], truth(differs));
     }
     let stages = status.stages();
     page.stages("slipstream_stage_seconds", "Time that each stage took.", stages, |stage| Some(stage.seconds));

@@ -75,7 +75,7 @@ fn request(status: &Status) -> Vec<String> {
 
 fn bootimage(status: &Status) -> Vec<String> {
     let Some(image) = status.bootimage() else { return Vec::new() };
-    let running = if status.kernel().differs { " (running)" } else { "" };
+    let running = if status.kernel().differs == Some(true) { " (running)" } else { "" };
     let mut rows: Vec<_> = image.version.iter().map(|version| row("version", version)).collect();
     rows.push(row("kernel", &format!("{}{running}", image.kernel)));
     rows.push(row("commit", &image.commit));
@@ -85,7 +85,7 @@ fn bootimage(status: &Status) -> Vec<String> {
 
 fn node_image(status: &Status) -> Vec<String> {
     let Some(image) = status.node_image() else { return Vec::new() };
-    let later = if status.kernel().differs { " (after the next reboot)" } else { "" };
+    let later = if status.kernel().differs == Some(true) { " (after the next reboot)" } else { "" };
     let mut rows = vec![row("image", &image.image)];
     rows.extend(image.version.iter().map(|version| row("version", version)));
     rows.extend(image.kernel.iter().map(|kernel| row("kernel", &format!("{kernel}{later}"))));

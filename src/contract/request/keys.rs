@@ -55,9 +55,9 @@ pub const KEYS: [(Key, &str, &str, &str); 9] = [
     (
         Key::Skew,
         "skew",
-        "`any`; `minor`; `major`; `N.M..`",
-        "How far the bootimage's version may be from the node image's: as far as it is; the same minor, or the same major \
-         version; or a bootimage of version N.M or later. Beyond that nothing is done.",
+        "`major`; `minor`; `any`; `N.M..`",
+        "How far the bootimage's version may be from the node image's: the same major, or the same minor version; or as far as it \
+         is; or a bootimage of version N.M or later. Beyond that nothing is done.",
     ),
     (
         Key::McoReboot,

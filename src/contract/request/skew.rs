@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How far the bootimage may be from the node image, and what the node image itself asks for.
 //!
-//! A swap runs the node image's programs on the bootimage's kernel, on a boot loader and firmware files that the bootimage
-//! brought. The further apart the two are, the fewer people have tried them together.
+//! A swap runs the node image's programs on the bootimage's kernel and boot loader, and the bootimage's programs of the
+//! initramfs on the node image's root. The further apart the two are, the fewer people have tried them together.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ const MAX_VERSION: usize = 128;
 /// The value of `skew=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SkewPolicy {
-    /// Whatever the bootimage is.
+    /// The same major version: what has been shown to work.
     #[default]
-    Any,
+    Major,
     /// The same major and minor version.
     Minor,
-    /// The same major version.
-    Major,
+    /// Whatever the bootimage is.
+    Any,
     /// A bootimage of this version or a later one.
     AtLeast(Version),
 }
@@ -34,7 +34,7 @@ impl SkewPolicy {
             "minor" => Ok(Self::Minor),
             "major" => Ok(Self::Major),
             _ => {
-                let wrong = || format!("skew={text} is not supported: write any, minor, major, or N.M..");
+                let wrong = || format!("skew={text} is not supported: write major, minor, any, or N.M..");
                 let oldest = text.strip_suffix("..").with_context(wrong)?;
                 Version::parse(oldest).map(Self::AtLeast).with_context(wrong)
             }
@@ -206,7 +206,7 @@ mod tests {
         }
         for text in ["", "none", "9.6", "..", "9..", "9.6...", "Minor"] {
             let error = SkewPolicy::parse(text).unwrap_err().to_string();
-            assert!(error.contains("write any, minor, major, or N.M.."), "{text}: {error}");
+            assert!(error.contains("write major, minor, any, or N.M.."), "{text}: {error}");
         }
     }
 }

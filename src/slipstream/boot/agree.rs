@@ -18,7 +18,7 @@ use contract::names::SourceSpec;
 use contract::places::PhysicalRoot;
 use contract::request::ignition::Ignition;
 use contract::request::mco::{self, Decision};
-use contract::request::{McoReboot, Request};
+use contract::request::{McoReboot, Request, is_first_boot};
 use signature::Sigstore;
 use source::containers::HostConfig;
 
@@ -72,6 +72,8 @@ pub struct Agreed {
     pub machine: Machine,
     /// The kernel arguments of the node image's boot loader entry.
     pub kargs: Vec<String>,
+    /// Whether Ignition's units work on the root that this boot enters.
+    pub first_boot: bool,
     /// What OpenShift's MCO will do; `None` without a MachineConfig.
     pub decision: Option<Decision>,
     /// The signatures that the image has to have.
@@ -105,7 +107,8 @@ pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<
         Some(decision) => decision.kargs.clone(),
         None => carried_kargs(&machine.options),
     };
-    Ok(Continue(Agreed { machine, kargs, decision, signatures }))
+    let first_boot = is_first_boot(sight.cmdline);
+    Ok(Continue(Agreed { machine, kargs, first_boot, decision, signatures }))
 }
 
 fn refuse_booted(request: &Request, booted: &Booted) -> ControlFlow<Stop> {

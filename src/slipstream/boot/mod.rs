@@ -160,8 +160,9 @@ fn deploy_image(
     let started = Instant::now();
     account.begin(StageName::Deploy, &imported.commit.hex());
     ensure_boot_room(&disk.root.boot(), &bootimage_kernels, &node_kernels)?;
-    let wanted = Wanted { commit: imported.commit, image: &request.image, kargs: &agreed.kargs };
-    let deployed = deploy(&disk.sysroot, &disk.root, &bootimage, &wanted, this_boot)?;
+    let wanted =
+        Wanted { commit: imported.commit, image: &request.image, kargs: &agreed.kargs, rehearse: agreed.first_boot };
+    let deployed = go!(deploy(&disk.sysroot, &disk.root, &bootimage, &wanted, this_boot)?);
     let node = account.node_image();
     node.deployment = Some(deployed.path.to_string());
     node.kernel.clone_from(&deployed.kernel);

@@ -83,7 +83,7 @@ impl Role {
     pub fn version(self) -> &'static str {
         match self {
             Self::Bootimage => "41.20260101.0",
-            Self::Node => "42.20260201.0",
+            Self::Node => "41.20260201.0",
         }
     }
 

@@ -265,7 +265,8 @@ impl Shop<'_> {
         fs::create_dir(&run).context("creating the run directory")?;
         let source = format!("slipstream.source=oci:{}", self.pool.path("staging/node").display());
         let image = self.options.request.split_whitespace().find(|karg| karg.starts_with("slipstream.image="));
-        let text = format!("ignition.firstboot {} {} {source}\n", options, image.context("the request names no image")?);
+        let text =
+            format!("ignition.firstboot {} {} {source}\n", options, image.context("the request names no image")?);
         fs::write(&cmdline, text).context("writing the command line")?;
         let mut command = cmd::words(&self.options.program.to_string_lossy(), ["boot"]);
         command.arg("--sysroot").arg(&system.root).arg("--cmdline").arg(&cmdline);

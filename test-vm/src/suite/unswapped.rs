@@ -26,7 +26,8 @@ pub fn not_a_digest(images: &Images<'_>, name: &str, report: &mut Report) -> Res
     let mut machine = Machine::new(images.lab, name, &images.disk("ext4")?, Loader::Direct)?;
     machine.attach(&images.node.staging);
     let (repository, _) = images.node.reference.split_once('@').context("splitting the image's name")?;
-    machine.append = format!("ignition.firstboot slipstream.image={repository}:latest slipstream.source=oci:LABEL=nodeimage:/node");
+    machine.append =
+        format!("ignition.firstboot slipstream.image={repository}:latest slipstream.source=oci:LABEL=nodeimage:/node");
     refusal(&mut machine, &job(images, &["checks/failed.sh"], "", &[("EXPECT_REASON", "digest")])?)?;
     report.pass();
     Ok(())

@@ -68,6 +68,9 @@ impl Staged {
         for (label, value) in labels {
             image.config["config"]["Labels"][*label] = (*value).into();
         }
+        if labels.iter().any(|(label, _)| *label == OLDER_VERSION) {
+            image.config["config"]["Labels"].as_object_mut().context("no labels")?.remove(VERSION);
+        }
         let mut names = vec!["commit", "chunk", "chunk"];
         if let Some(fill) = derived {
             image.layer(fill)?;
@@ -112,6 +115,7 @@ fn refused(machine: &Machine, status: &Value, expected: &str) -> Result<()> {
 }
 
 const VERSION: &str = "org.opencontainers.image.version";
+const OLDER_VERSION: &str = "version";
 
 /// An image that is refused for its version, which manifest and config decide.
 struct Skew {
@@ -133,16 +137,16 @@ const SKEW: [Skew; 5] = [
     },
     Skew {
         name: "version_by_the_older_label",
-        label: Some(("version", "42.1.0")),
-        karg: "slipstream.skew=major",
+        label: Some((OLDER_VERSION, "42.1.0")),
+        karg: "",
         expected: "the node image 42.1",
         asked: 2,
     },
     Skew {
-        name: "no_version",
-        label: None,
+        name: "no_version_that_can_be_read",
+        label: Some((VERSION, "")),
         karg: "slipstream.skew=major",
-        expected: "the node image does not say its version",
+        expected: "the version of the node image: \"\" is not a version",
         asked: 2,
     },
     Skew {

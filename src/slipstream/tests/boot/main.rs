@@ -21,6 +21,7 @@ mod occasion;
 mod others;
 mod prepare_root;
 mod registry;
+mod rehearsal;
 mod room;
 mod signatures;
 mod skew;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     cases.extend(module("signatures", signatures::cases()));
     cases.extend(module("kernel", kernel::cases()));
     cases.extend(module("kernels", kernels::cases()));
+    cases.extend(module("rehearsal", rehearsal::cases()));
     cases.extend(module("room", room::cases()));
     cases.extend(module("ignition", ignition::cases()));
     cases.extend(module("ignition", registry::cases()));

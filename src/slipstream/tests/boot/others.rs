@@ -46,8 +46,12 @@ fn stay(machine: &mut Machine) -> Result<()> {
         fs::write(root.join(name), format!("of others {n}"))?;
     }
     let (refs, options) = (machine.refs()?, ostree_options(machine)?);
-    let (output, status) =
-        machine.boot(&format!("ignition.firstboot {} slipstream.image={} {}", options[0], machine.image, machine.source()))?;
+    let (output, status) = machine.boot(&format!(
+        "ignition.firstboot {} slipstream.image={} {}",
+        options[0],
+        machine.image,
+        machine.source()
+    ))?;
     ensure!(outcome(status.as_ref()) == "swapped", "{status:?}, {output:?}");
     let now = ostree_options(machine)?;
     let without_link = |options: &String| -> Vec<String> {

@@ -288,7 +288,10 @@ fn a_status_validates_and_nothing_else_does() {
         // Either of the two, depending on the outcome.
         let empty = if full["outcome"] == "swapped" { "/reason" } else { "/way" };
         walk(&full, "", &mut |pointer, value| {
-            assert!((!value.is_null() && *value != json!([])) || pointer == empty, "{pointer} is not filled");
+            // After a failure it is not known which image runs.
+            let unknown = full["outcome"] == "failed" && pointer == "/kernel/differs";
+            let filled = !value.is_null() && *value != json!([]);
+            assert!(filled || unknown || pointer == empty, "{pointer} is not filled");
             let Some(map) = value.as_object() else { return };
             let object = |edit: &dyn Fn(&mut serde_json::Map<String, Value>)| {
                 let mut changed = full.clone();
