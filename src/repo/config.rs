@@ -26,15 +26,9 @@ impl RepoConfig {
     }
 
     fn parse(config: &str) -> Result<Self> {
-        let mut section = "";
         let mut parsed = Self { mode: RepoMode::Bare, min_free_percent: None, min_free_size: None };
-        for line in config.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name;
-            }
-            let Some((key, value)) = line.split_once('=') else { continue };
-            let value = value.trim();
-            match (section, key.trim()) {
+        for (section, key, value) in values(config) {
+            match (section, key) {
                 ("core", "mode") => parsed.mode = parse_mode(value)?,
                 ("core", "min-free-space-percent") => {
                     parsed.min_free_percent = Some(value.parse().context("min-free-space-percent is not a number")?);
@@ -50,6 +44,26 @@ impl RepoConfig {
         }
         Ok(parsed)
     }
+}
+
+/// Returns `sysroot.bootloader` of the repository at `path`: which boot loader libostree writes for.
+pub fn bootloader(path: &Path) -> Result<Option<String>> {
+    let text = std::fs::read_to_string(path.join("config")).context("reading the repository's config")?;
+    // The last one counts, as for GLib's keyfiles.
+    let last = values(&text).filter(|(section, key, _)| (*section, *key) == ("sysroot", "bootloader")).last();
+    Ok(last.map(|(_, _, value)| value.to_owned()))
+}
+
+/// Returns section, key and value of each line that has one.
+fn values(config: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    let mut section = "";
+    config.lines().map(str::trim).filter_map(move |line| {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        }
+        let (key, value) = line.split_once('=')?;
+        Some((section, key.trim(), value.trim()))
+    })
 }
 
 fn parse_mode(value: &str) -> Result<RepoMode> {

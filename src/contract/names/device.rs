@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-/// `LABEL=x`, `UUID=x`, `PARTLABEL=x` or a path below /dev.
+/// `LABEL=x`, `UUID=x`, `PARTLABEL=x`, `PARTUUID=x` or a path below /dev.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     text: String,
@@ -27,10 +27,12 @@ impl Device {
             by("by-uuid", value)?
         } else if let Some(value) = text.strip_prefix("PARTLABEL=") {
             by("by-partlabel", value)?
+        } else if let Some(value) = text.strip_prefix("PARTUUID=") {
+            by("by-partuuid", value)?
         } else {
             let path = PathBuf::from(text);
             let plain = path.starts_with("/dev") && !path.components().any(|part| part == Component::ParentDir);
-            ensure!(plain, "device {text:?} is neither LABEL=, UUID=, PARTLABEL= nor a path below /dev");
+            ensure!(plain, "device {text:?} is neither LABEL=, UUID=, PARTLABEL=, PARTUUID= nor a path below /dev");
             path
         };
         Ok(Self { text: text.to_owned(), node })

@@ -44,7 +44,7 @@ pub const KEYS: [(Key, &str, &str, &str); 9] = [
         "source",
         "`registry`; `oci:[DEV:]/dir`; `oci-archive:[DEV:]/file`; `https://host/dir`; `http://host/dir`",
         "Where the image's bytes are: its registry or a mirror; or an OCI layout. May be given several times; \
-         sources are tried in order. `DEV` is `LABEL=x`, `UUID=x`, `PARTLABEL=x` or a path below `/dev`; it is mounted read-only.",
+         sources are tried in order. `DEV` is `LABEL=x`, `UUID=x`, `PARTLABEL=x`, `PARTUUID=x` or a path below `/dev`; it is mounted read-only.",
     ),
     (
         Key::Kernel,

@@ -19,10 +19,12 @@ use contract::places::PhysicalRoot;
 use contract::request::ignition::Ignition;
 use contract::request::mco::{self, Decision};
 use contract::request::{McoReboot, Request, is_first_boot};
+use image::oci::host_architecture;
 use signature::Sigstore;
 use source::containers::HostConfig;
 
 use crate::boot_partition::BootPartition;
+use crate::boot_partition::support::why_unsupported;
 use crate::deploy::carried_kargs;
 use crate::machine::{Booted, Machine};
 use crate::origin::is_of_image;
@@ -83,13 +85,14 @@ pub struct Agreed {
 /// Looks at the machine, and decides. What it finds goes to the account as well, whatever the decision.
 pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<ControlFlow<Stop, Agreed>> {
     facts.node_image = Some(NodeImage { image: request.image.to_string(), ..NodeImage::default() });
+    go!(refuse_boot_loader(sight)?);
     let booted = Booted::read(sight.root, sight.cmdline)?;
     let bootimage = booted.report(sight.root, sight.kernel.clone());
     facts.bootimage = Some(bootimage.clone());
     // Known without the boot partition, which may be missing on a machine that has its node image.
     go!(refuse_booted(request, &booted));
     let boot_partition = match sight.mount {
-        Some(deadline) => BootPartition::mount(sight.root, deadline)?,
+        Some(deadline) => BootPartition::mount(sight.root, sight.cmdline, deadline)?,
         None => BootPartition::as_it_is(),
     };
     let machine = Machine::read(sight.root, booted, bootimage, boot_partition)?;
@@ -109,6 +112,12 @@ pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<
     };
     let first_boot = is_first_boot(sight.cmdline);
     Ok(Continue(Agreed { machine, kargs, first_boot, decision, signatures }))
+}
+
+/// Before the boot link is read: another boot loader may have none.
+fn refuse_boot_loader(sight: &Sight<'_>) -> Result<ControlFlow<Stop>> {
+    let why = why_unsupported(sight.root, sight.cmdline, host_architecture())?;
+    Ok(why.map_or(Continue(()), |why| Break(Stop::BootLoader(why))))
 }
 
 fn refuse_booted(request: &Request, booted: &Booted) -> ControlFlow<Stop> {

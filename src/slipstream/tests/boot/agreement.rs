@@ -68,7 +68,7 @@ const NODE: Row = Row {
 
 const PLAIN: Row = Row { name: "without_a_machine_config", machine_config: None, expected: Boots("unknown"), ..NODE };
 
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 28] = [
     NODE,
     PLAIN,
     Row { name: "without_a_request", kargs: "slipstream.image=none", expected: NotRequested, ..NODE },
@@ -154,6 +154,12 @@ const ROWS: [Row; 27] = [
         name: "when_the_boot_loader_has_no_link",
         prepare: no_loader_link,
         expected: Stops("skipped", "/boot/loader does not lead to loader.N"),
+        ..PLAIN
+    },
+    Row {
+        name: "when_the_boot_loader_is_another",
+        prepare: |machine| machine.ostree(&["config", "set", "sysroot.bootloader", "zipl"]).map(drop),
+        expected: Stops("skipped", "the repository has sysroot.bootloader=zipl, and only none is supported"),
         ..PLAIN
     },
     Row {
