@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_bind, mount_bind_recursive, mount_change,
-    mount_remount, move_mount, open_tree,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_bind_recursive,
+    mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 
 /// A new tmpfs. `options` are those of tmpfs(5).
@@ -45,6 +45,17 @@ pub fn make_private(target: &Path) -> Result<()> {
 pub fn detached(path: &Path) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(rustix::fs::CWD, path, flags).with_context(|| format!("opening {}", path.display()))
+}
+
+/// As [`detached`], with everything that is mounted below.
+pub fn detached_recursive(path: &Path) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(rustix::fs::CWD, path, flags).with_context(|| format!("opening {}", path.display()))
+}
+
+/// Take a mount away, with everything below it, whoever uses it.
+pub fn detach(target: &Path) -> Result<()> {
+    unmount(target, UnmountFlags::DETACH).with_context(|| format!("unmounting {}", target.display()))
 }
 
 /// Attach a detached mount.

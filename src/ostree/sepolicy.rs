@@ -4,7 +4,7 @@
 //! Tested by `src/ostree/tests/selinux_messages.rs`, `src/slipstream/tests/label/`,
 //! `src/slipstream/tests/differential/corpus/selinux.rs`.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::{Mutex, PoisonError};
@@ -20,14 +20,19 @@ use crate::raw::{Object, c_string, checked, copied, owned, returned};
 pub struct SePolicy(Mutex<Turn>);
 
 #[derive(Debug)]
-struct Turn(Object<sys::OstreeSePolicy>);
+struct Turn {
+    // Dropped first.
+    policy: Object<sys::OstreeSePolicy>,
+    // libostree keeps its number, and has libselinux open what is below it, whenever that is.
+    _directory: OwnedFd,
+}
 
 // SAFETY: neither libostree's object nor libselinux's handle in it belongs to a thread; the mutex gives them to one at a
 // time.
 unsafe impl Send for Turn {}
 
 impl SePolicy {
-    /// Load the policy in `usr/etc/selinux` below `root`; `None` if there is none.
+    /// Load the policy in `etc/selinux` below `root`, else that in `usr/etc/selinux`; `None` if there is none.
     pub fn at(root: &Path) -> Result<Option<Self>> {
         let directory = open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .with_context(|| format!("opening {}", root.display()))?;
@@ -37,7 +42,7 @@ impl SePolicy {
         })?;
         // SAFETY: a live object; the name is a string that it keeps, null without a policy.
         let name = copied(unsafe { sys::ostree_sepolicy_get_name(policy.as_ptr()) });
-        Ok(name.map(|_| Self(Mutex::new(Turn(policy)))))
+        Ok(name.map(|_| Self(Mutex::new(Turn { policy, _directory: directory }))))
     }
 
     /// The label of an absolute path with this mode; `None` if the policy has none for it.
@@ -50,8 +55,14 @@ impl SePolicy {
         checked(|error| {
             // SAFETY: live object and string; the label is ours, null if there is none.
             unsafe {
-                sys::ostree_sepolicy_get_label(turn.0.as_ptr(), asked.as_ptr(), mode, &mut label, null_mut(), error)
-                    != 0
+                sys::ostree_sepolicy_get_label(
+                    turn.policy.as_ptr(),
+                    asked.as_ptr(),
+                    mode,
+                    &mut label,
+                    null_mut(),
+                    error,
+                ) != 0
             }
         })
         .with_context(|| format!("looking up the SELinux label of {path}"))?;

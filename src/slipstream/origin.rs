@@ -60,6 +60,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_image_is_the_same_with_every_scheme() {
+        let text = format!("quay.io/os/node@sha256:{}", "a".repeat(64));
+        let image = ImageReference::parse(&text).unwrap();
+        for (scheme, expected) in [
+            ("ostree-unverified-registry:", true),
+            ("ostree-image-signed:docker://", true),
+            ("ostree-remote-image:fedora:docker://", true),
+            ("ostree-unverified-image:registry:", true),
+            ("", false),
+            ("ostree-unverified-registry:mirror.example/", false),
+        ] {
+            assert_eq!(is_of_image(&format!("{scheme}{text}"), &image), expected, "{scheme}");
+        }
+        assert_eq!(origin(&image), format!("ostree-unverified-registry:{text}"));
+    }
+
+    #[test]
     fn reads_key_files_as_glib_does() {
         for (text, expected) in [
             ("[origin]\ncontainer-image-reference=docker:x\n", Some("docker:x")),

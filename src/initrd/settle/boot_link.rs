@@ -34,7 +34,7 @@ pub(super) fn settle(options: &SettleOptions, status: &Status) -> Result<(Option
     if target.join(kernel).is_dir() {
         log::debug!("the node image has modules for the running kernel {kernel}");
     } else {
-        let bytes = bring_modules(&source, &target, kernel)?;
+        let bytes = bring_modules(&source, &target, kernel, &options.run_dir().join("modules"))?;
         log::debug!("brought {} MiB of modules of the running kernel {kernel} along", bytes >> 20);
         brought = Some(bytes);
         leftovers.extend(announce(&options.run, &target, kernel)?);

@@ -2,7 +2,7 @@
 //! After ostree-prepare-root: what is left to do in the new root, and the account of it. What that is depends on the way by
 //! which this boot got into the node image; each has a file here.
 //!
-//! Tested by `test-vm/src/suite/swap.rs`.
+//! Tested by `src/initrd/tests/settle/`, `test-vm/src/suite/swap.rs`.
 
 mod boot_link;
 mod modules;

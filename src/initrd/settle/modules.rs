@@ -17,8 +17,12 @@ use crate::mount;
 
 /// Modules in the deployment root.
 pub(super) const MODULES: &str = "usr/lib/modules";
-/// Big files beside the modules that no module loader reads: the kernel and its initramfs.
-const NOT_MODULES: [&str; 4] = ["vmlinuz", "initramfs.img", "devicetree", "dtb"];
+/// Big files beside the modules that no module loader reads: the kernel, and what else there is to boot it.
+const NOT_MODULES: [&str; 7] =
+    ["vmlinuz", "initramfs.img", "initramfs", "aboot.img", "devicetree", "dtb", "System.map"];
+/// Ends and starts of more of their names: unified kernel images, the versions of symbols.
+const EFI: &str = ".efi";
+const SYMBOLS: &str = "symvers";
 /// Room for the directories of the tmpfs, in bytes for each entry.
 const PER_ENTRY: u64 = 4096;
 /// Paths that systemd labels right after it has loaded the policy (systemd ≥ 246).
@@ -26,32 +30,47 @@ const RELABEL: &str = "systemd/relabel-extra.d/50-slipstream.relabel";
 
 /// Mounts a tmpfs over `target` that shows what was there, and a copy of `source` as `kernel`. Returns its size.
 ///
+/// It is put together at `aside`, a directory that is made, and attached as a whole: if anything fails, `target` is as it was.
+///
 /// Twice the inodes: since Linux 6.6 extended attributes are taken from their number too, 1 KiB for each, and every
 /// file will get an SELinux label.
-pub(super) fn bring_modules(source: &Path, target: &Path, kernel: &str) -> Result<u64> {
+pub(super) fn bring_modules(source: &Path, target: &Path, kernel: &str, aside: &Path) -> Result<u64> {
     let (mut size, mut entries) = (0, 0);
     measure(source, &mut size, &mut entries)?;
-    let own: Vec<DirEntry> = read_dir(target)?;
-    // Opened before they are covered.
-    let kept = own
-        .iter()
-        .map(|entry| Ok((entry.file_name(), entry.file_type()?, mount::detached(&entry.path())?)))
-        .collect::<Result<Vec<_>>>()?;
-    let count = entries + kept.len() as u64 + 16;
-    mount::tmpfs(target, &format!("mode=0755,size={},nr_inodes={}", size + count * PER_ENTRY, count * 2))?;
-    for (name, kind, tree) in &kept {
-        let place = target.join(name);
-        if kind.is_dir() {
-            fs::create_dir(&place).with_context(|| format!("creating {}", place.display()))?;
-        } else if kind.is_file() {
-            fs::write(&place, "").with_context(|| format!("creating {}", place.display()))?;
-        } else {
-            bail!("{} is neither a file nor a directory", place.display());
-        }
-        mount::attach(tree, &place)?;
+    let own = read_dir(target)?;
+    let count = entries + own.len() as u64 + 16;
+    fs::create_dir_all(aside).with_context(|| format!("creating {}", aside.display()))?;
+    mount::tmpfs(aside, &format!("mode=0755,size={},nr_inodes={}", size + count * PER_ENTRY, count * 2))?;
+    let attached = fill(aside, &own, source, kernel)
+        .and_then(|()| mount::detached_recursive(aside))
+        .and_then(|tree| mount::attach(&tree, target));
+    let put_away = mount::detach(aside).and_then(|()| fs::remove_dir(aside).context("removing it"));
+    if let Err(error) = put_away {
+        log::warn!("{error:#}");
     }
-    copy(source, &target.join(kernel))?;
-    Ok(size)
+    attached.map(|()| size)
+}
+
+/// Fills the tmpfs: what the image has is mounted there, links are made again, and the running kernel's modules are copied.
+fn fill(aside: &Path, own: &[DirEntry], source: &Path, kernel: &str) -> Result<()> {
+    for entry in own {
+        let (path, place) = (entry.path(), aside.join(entry.file_name()));
+        let kind = entry.file_type().with_context(|| format!("reading {}", path.display()))?;
+        let creating = || format!("creating {}", place.display());
+        if kind.is_symlink() {
+            let link = fs::read_link(&path).with_context(|| format!("reading {}", path.display()))?;
+            symlink(link, &place).with_context(creating)?;
+            continue;
+        } else if kind.is_dir() {
+            fs::create_dir(&place).with_context(creating)?;
+        } else if kind.is_file() {
+            fs::write(&place, "").with_context(creating)?;
+        } else {
+            bail!("{} is neither a file, a link nor a directory", path.display());
+        }
+        mount::attach(&mount::detached(&path)?, &place)?;
+    }
+    copy(source, &aside.join(kernel))
 }
 
 fn read_dir(path: &Path) -> Result<Vec<DirEntry>> {
@@ -60,7 +79,9 @@ fn read_dir(path: &Path) -> Result<Vec<DirEntry>> {
 }
 
 fn wanted(entry: &DirEntry, top: bool) -> bool {
-    !(top && NOT_MODULES.iter().any(|name| entry.file_name() == *name))
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    !(top && (NOT_MODULES.contains(&&*name) || name.ends_with(EFI) || name.starts_with(SYMBOLS)))
 }
 
 fn measure(source: &Path, size: &mut u64, entries: &mut u64) -> Result<()> {
@@ -108,7 +129,8 @@ pub(super) fn announce(run: &Path, target: &Path, kernel: &str) -> Result<Vec<Le
     write(&run.join(RELABEL), &format!("{modules}\n"))?;
     let mut leftovers = vec![Leftover::mount(&modules)];
     for entry in read_dir(target)? {
-        if entry.file_name() != kernel {
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if entry.file_name() != kernel && !is_link {
             let name = entry.file_name().to_string_lossy().into_owned();
             leftovers.push(Leftover::mount(format!("{modules}/{name}")));
         }
@@ -163,7 +185,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (source, target) = (directory.path().join("a"), directory.path().join("b"));
         fs::create_dir_all(source.join("kernel/fs")).unwrap();
-        fs::write(source.join("vmlinuz"), "big").unwrap();
+        for name in ["vmlinuz", "initramfs", "6.1-virt.efi", "symvers.xz", "System.map"] {
+            fs::write(source.join(name), "big").unwrap();
+        }
         fs::write(source.join("modules.dep"), "dep").unwrap();
         fs::write(source.join("kernel/fs/vmlinuz"), "a module may have this name").unwrap();
         symlink("/usr/src/linux", source.join("build")).unwrap();
@@ -171,7 +195,7 @@ mod tests {
         measure(&source, &mut size, &mut entries).unwrap();
         assert_eq!((size, entries), (3 * 4096, 6));
         copy(&source, &target).unwrap();
-        assert!(!target.join("vmlinuz").exists());
+        assert!(!target.join("vmlinuz").exists() && !target.join("6.1-virt.efi").exists());
         assert_eq!(fs::read_to_string(target.join("modules.dep")).unwrap(), "dep");
         assert!(target.join("kernel/fs/vmlinuz").exists());
         assert_eq!(fs::read_link(target.join("build")).unwrap(), Path::new("/usr/src/linux"));
