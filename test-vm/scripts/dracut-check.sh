@@ -53,15 +53,26 @@ has 'usr/libexec/slipstream-initrd$'
 has 'usr/lib/slipstream.conf$'
 for unit in slipstream slipstream-emergency slipstream-reboot slipstream-settle; do
   has "usr/lib/systemd/system/$unit.service\$"
-  has "initrd-root-fs.target.wants/$unit.service ->"
 done
+has 'usr/lib/systemd/system-generators/slipstream-generator$'
+if grep -E '\.(wants|requires)/slipstream' /mnt/root/tmp/list; then
+  fatal "a unit is part of every boot"
+fi
 has 'usr/lib/ostree/ostree-prepare-root$'
 if grep -E 'usr/bin/slipstream$|libostree-1' /mnt/root/tmp/list; then
   fatal "the importer or libostree is in the initramfs"
 fi
 
+# As mkdumprd builds it, with the same configuration.
+IN_KDUMP=1 build crash --add "systemd slipstream" || fatal "building for a crash kernel: $(cat /mnt/root/tmp/log)"
+list crash
+if grep -E 'slipstream|ostree' /mnt/root/tmp/list; then
+  fatal "something of slipstream is in the initramfs of a crash kernel"
+fi
+
 for missing in /usr/bin/slipstream /usr/libexec/slipstream-initrd \
-  /usr/lib/dracut/modules.d/50slipstream/slipstream-settle.service; do
+  /usr/lib/dracut/modules.d/50slipstream/slipstream-settle.service \
+  /usr/lib/dracut/modules.d/50slipstream/slipstream-generator; do
   mv "/mnt/root$missing" /mnt/root/tmp/kept
   if build broken --add "ostree systemd slipstream"; then
     fatal "an initramfs was built without $missing"

@@ -4,5 +4,7 @@
 set -euo pipefail
 
 mount --bind /sysroot/sysroot/ostree/deploy/testos/var /sysroot/var
-systemd-tmpfiles --root=/sysroot --create --boot --prefix=/var/home --prefix=/var/roothome --prefix=/var/usrlocal \
-  --prefix=/var/opt
+# One after the other, and any failure is one, as on CoreOS.
+for name in home roothome opt srv usrlocal mnt media; do
+  [[ -d /sysroot/var/$name ]] || systemd-tmpfiles --root=/sysroot --create --boot --prefix="/var/$name"
+done

@@ -52,6 +52,18 @@ impl<'a> Images<'a> {
         })
     }
 
+    /// Builds what is missing of an older bootimage for these node images; `None` if the programs of this build do not run there:
+    /// the C library of the machine that built them is newer.
+    pub fn older(&self) -> Result<Option<Images<'a>>> {
+        let slipstream = trees::slipstream(self.lab)?;
+        if !trees::runs_in(&trees::root_of(self.lab, Flavour::Older, Role::Bootimage)?, &slipstream)? {
+            return Ok(None);
+        }
+        let bootimage = trees::tree_of(self.lab, Flavour::Older, Role::Bootimage, &slipstream)?;
+        let (node, keep_node_image) = (self.node.clone(), self.keep_node_image);
+        Ok(Some(Images { lab: self.lab, bootimage, node, keep_node_image }))
+    }
+
     /// Returns a pristine disk with the bootimage, its root on this file system. It must not be written to.
     pub fn disk(&self, fstype: &str) -> Result<PathBuf> {
         disk::deployed(self.lab, &self.bootimage, fstype)

@@ -14,6 +14,10 @@ use crate::lab::kernels::{self, SUITE};
 
 /// The suite of the userspaces with composefs: the first whose libostree is built with it.
 const COMPOSEFS_SUITE: &str = "forky";
+/// The suite of an older bootimage. What matters of it is as old as RHEL 9's: systemd 252, dracut 059, ostree 2022.7.
+const OLDER_SUITE: &str = "bookworm";
+/// A package that has another name there, from before its ABI changed.
+const RENAMED: (&str, &str) = ("libcurl4t64", "libcurl4");
 
 /// What dracut puts into the initramfs beside its default.
 const DRACUT_MODULES: &str = "ostree systemd slipstream";
@@ -41,13 +45,16 @@ pub enum Flavour {
     Composefs,
     /// Both with Debian's SELinux policy, and every file labelled. Less is staged of them, too.
     Selinux,
+    /// A bootimage of an older suite. Its node image is the plain one.
+    Older,
 }
 
 impl Flavour {
-    fn suite(self) -> &'static str {
-        match self {
-            Self::Plain | Self::Selinux => SUITE,
-            Self::Composefs => COMPOSEFS_SUITE,
+    fn suite(self, role: Role) -> &'static str {
+        match (self, role) {
+            (Self::Older, Role::Bootimage) => OLDER_SUITE,
+            (Self::Plain | Self::Selinux | Self::Older, _) => SUITE,
+            (Self::Composefs, _) => COMPOSEFS_SUITE,
         }
     }
 
@@ -57,6 +64,7 @@ impl Flavour {
             Self::Plain => kind.to_owned(),
             Self::Composefs => format!("composefs-{kind}"),
             Self::Selinux => format!("selinux-{kind}"),
+            Self::Older => format!("older-{kind}"),
         }
     }
 }
@@ -130,7 +138,11 @@ pub fn root_of(lab: &Lab, flavour: Flavour, role: Role) -> Result<PathBuf> {
     if flavour == Flavour::Composefs {
         packages.extend(lab.packages("node")?);
     }
-    let base = lab.debian_root(&flavour.kind("base"), flavour.suite(), &packages)?;
+    let suite = flavour.suite(role);
+    if suite == OLDER_SUITE {
+        packages.iter_mut().filter(|name| *name == RENAMED.0).for_each(|name| RENAMED.1.clone_into(name));
+    }
+    let base = lab.debian_root(&flavour.kind("base"), suite, &packages)?;
     match (flavour, role) {
         (Flavour::Plain, Role::Node) => extended_root(lab, "node-root", &base, &lab.packages("node")?),
         _ => Ok(base),
@@ -177,6 +189,15 @@ pub fn extended_root(lab: &Lab, kind: &str, base: &Path, packages: &[String]) ->
 /// Returns a directory with what `make install` puts into an image.
 pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
     installed(lab, &lab.source.join("target"))
+}
+
+/// Returns whether the programs of [`slipstream`] run in a root: whether its C library has what they need.
+pub fn runs_in(root: &Path, slipstream: &Path) -> Result<bool> {
+    let script =
+        "mount -t tmpfs tmpfs \"$1/mnt\" && cp \"$2\" \"$1/mnt/\" && exec chroot \"$1\" /mnt/slipstream --version";
+    let mut command = cmd::words("unshare", ["--mount", "--", "sh", "-c", script, "sh"]);
+    command.arg(root).arg(slipstream.join("usr/bin/slipstream"));
+    Ok(command.output().context("running slipstream in a root")?.status.success())
 }
 
 /// Returns the same with named steps that are marked on the disk (`src/contract/failpoint.rs`).

@@ -23,26 +23,43 @@ pub struct Case {
 }
 
 impl Case {
-    /// Runs the case, and returns how many of its steps it has proved and whether it came to its end.
-    pub fn prove(&'static self, images: &Images<'_>) -> (usize, bool) {
-        let mut report = Report { case: self, done: 0, since: Instant::now() };
+    /// Runs the case.
+    pub fn prove(&'static self, images: &Images<'_>) -> Proof {
+        let mut report = Report { case: self, done: 0, ignored: false, since: Instant::now() };
         let ended = (self.run)(images, self.name, &mut report);
         if let Err(error) = &ended {
             let step = self.steps.get(report.done).unwrap_or(&"ends well");
             println!("FAILED {}: {step}\n  {error:#}", self.name);
         }
-        (report.done, ended.is_ok())
+        Proof { steps: report.done, ended_well: ended.is_ok(), ignored: report.ignored }
     }
+}
+
+/// What has come of a case.
+pub struct Proof {
+    /// How many of its steps were proved.
+    pub steps: usize,
+    /// Whether it came to its end.
+    pub ended_well: bool,
+    /// Whether it could not run here.
+    pub ignored: bool,
 }
 
 /// Counts the steps of a case that have been proved.
 pub struct Report {
     case: &'static Case,
     done: usize,
+    ignored: bool,
     since: Instant,
 }
 
 impl Report {
+    /// Notes that the case cannot run here, and why.
+    pub fn ignore(&mut self, reason: &str) {
+        println!("ignored {}: {reason}", self.case.name);
+        self.ignored = true;
+    }
+
     /// Notes that the next step is proved.
     pub fn pass(&mut self) {
         let step = self.case.steps.get(self.done).expect("every step has a name");

@@ -13,7 +13,7 @@ use crate::lab::machine::{Boot, Loader, Machine};
 const MAX_LINES: usize = 3;
 
 /// Boots into the node image; the guest then reboots.
-fn swap(images: &Images<'_>, machine: &mut Machine<'_>, fstype: &str) -> Result<Boot> {
+pub(super) fn swap(images: &Images<'_>, machine: &mut Machine<'_>, fstype: &str) -> Result<Boot> {
     let scripts = ["checks/userspace.sh", "checks/operations.sh", PRESTAGED];
     let job = job(images, &scripts, "swapped", &[("FSTYPE", fstype)])?;
     let boot = machine.boot(&job)?;
@@ -27,7 +27,7 @@ fn swap(images: &Images<'_>, machine: &mut Machine<'_>, fstype: &str) -> Result<
 }
 
 /// Boots after it, without a request.
-fn plain_reboot(images: &Images<'_>, machine: &mut Machine<'_>) -> Result<()> {
+pub(super) fn plain_reboot(images: &Images<'_>, machine: &mut Machine<'_>) -> Result<()> {
     let boot = machine.boot(&job(images, &[PRESTAGED], "rebooted", &[])?)?;
     ensure!(boot.answer.passed, "the guest did not pass: {:?}", boot.answer);
     Ok(())
