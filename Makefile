@@ -65,7 +65,7 @@ lint: all
 	$(MAKE) --no-print-directory install DESTDIR=$(TARGET_DIR)/lint >/dev/null
 	cp -r $(TARGET_DIR)/lint/usr/lib/dracut/modules.d/50slipstream $(TARGET_DIR)/lint/etc/systemd/system
 	systemd-analyze verify --root=$(TARGET_DIR)/lint --recursive-errors=no --man=no \
-		slipstream.service slipstream-emergency.service slipstream-reboot.service slipstream-settle.service
+		slipstream.service slipstream-emergency.service slipstream-reboot.service slipstream-settle.service slipstream-way-back.service
 	journalctl --quiet --root=$(TARGET_DIR)/lint --update-catalog
 
 # All that needs neither a VM nor what `differential` makes. What cannot run here is ignored, with the reason.

@@ -45,6 +45,7 @@ install() {
     install_unit slipstream-emergency.service
     install_unit slipstream-reboot.service
     install_unit slipstream-settle.service
+    install_unit slipstream-way-back.service
     # shellcheck disable=SC2154 # dracut sets systemdutildir
     inst_script "$moddir/slipstream-generator" "$systemdutildir/system-generators/slipstream-generator" || exit 1
 }

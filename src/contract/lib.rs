@@ -6,8 +6,10 @@
 //! has the types and files that they share. It opens no connection, calls no C library of its own, and has no unsafe code.
 
 pub mod base64;
+pub mod boot_device;
 pub mod boot_link;
 mod disk_file;
+pub mod entries;
 pub mod failpoint;
 pub mod files;
 pub mod handoff;

@@ -16,6 +16,7 @@ use contract::request::ignition::IGNITION_JSON;
 use crate::generator::{Surroundings, generate};
 use crate::launch::{announce_reboot, launch};
 use crate::settle::{SettleOptions, settle};
+use crate::way_back::{WayBack, keep_way_back};
 
 /// The part of slipstream that is in the initramfs.
 #[derive(FromArgs, Debug)]
@@ -30,6 +31,7 @@ enum InitrdCommand {
     Generate(GenerateCommand),
     Enter(EnterCommand),
     Settle(SettleCommand),
+    WayBack(WayBackCommand),
     Emergency(EmergencyCommand),
     Reboot(RebootCommand),
 }
@@ -52,6 +54,11 @@ struct EnterCommand {}
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "settle")]
 struct SettleCommand {}
+
+/// After CoreOS's boot-edit: give the bootimage's boot loader entry what that has added to the node image's.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "way-back")]
+struct WayBackCommand {}
 
 /// Say why the boot stops, and fail.
 #[derive(FromArgs, Debug)]
@@ -77,6 +84,7 @@ impl Initrd {
             InitrdCommand::Generate(command) => generate(&Surroundings::default(), &command.directory),
             InitrdCommand::Enter(_) => launch(&defaults),
             InitrdCommand::Settle(_) => settle(&SettleOptions::default()),
+            InitrdCommand::WayBack(_) => keep_way_back(&WayBack::default()),
             InitrdCommand::Emergency(_) => {
                 // The unit is started because of a failure, whether its status could be written or not.
                 let status = Record::new(Path::new(RUN_DIR)).read()?;

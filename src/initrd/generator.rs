@@ -15,13 +15,19 @@ use anyhow::{Context, Result};
 use contract::request::ignition::Ignition;
 use contract::request::{Settings, is_first_boot};
 
-/// The target that waits for our units.
-const WANTS: &str = "initrd-root-fs.target.wants";
+/// The targets that wait for our units.
+const ROOT: &str = "initrd-root-fs.target.wants";
+const INITRD: &str = "initrd.target.wants";
 /// Where they are.
 const UNITS: &str = "/usr/lib/systemd/system";
-/// Our units.
-pub const NAMES: [&str; 4] =
-    ["slipstream.service", "slipstream-emergency.service", "slipstream-reboot.service", "slipstream-settle.service"];
+/// Our units, each with the directory of its target.
+pub const UNIT_LINKS: [(&str, &str); 5] = [
+    (ROOT, "slipstream.service"),
+    (ROOT, "slipstream-emergency.service"),
+    (ROOT, "slipstream-reboot.service"),
+    (ROOT, "slipstream-settle.service"),
+    (INITRD, "slipstream-way-back.service"),
+];
 /// A crash kernel saves its dump and does nothing else.
 const CRASH: &str = "/proc/vmcore";
 
@@ -47,9 +53,9 @@ pub fn generate(surroundings: &Surroundings, target: &Path) -> Result<()> {
     if !may_count(surroundings)? {
         return Ok(());
     }
-    let wants = target.join(WANTS);
-    fs::create_dir_all(&wants).with_context(|| format!("creating {}", wants.display()))?;
-    for name in NAMES {
+    for (wants, name) in UNIT_LINKS {
+        let wants = target.join(wants);
+        fs::create_dir_all(&wants).with_context(|| format!("creating {}", wants.display()))?;
         let link = wants.join(name);
         match symlink(Path::new(UNITS).join(name), &link) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -103,9 +109,9 @@ mod tests {
             for _ in 0..2 {
                 generate(&surroundings, &at("out")).unwrap();
             }
-            let linked = |name: &str| fs::read_link(at("out").join(WANTS).join(name)).ok();
-            for name in NAMES {
-                assert_eq!(linked(name), expected.then(|| Path::new(UNITS).join(name)), "{label}: {name}");
+            for (wants, name) in UNIT_LINKS {
+                let linked = fs::read_link(at("out").join(wants).join(name)).ok();
+                assert_eq!(linked, expected.then(|| Path::new(UNITS).join(name)), "{label}: {name}");
             }
             assert_eq!(at("out").exists(), expected, "{label}");
         }

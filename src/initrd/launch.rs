@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Error, Result, anyhow};
 use contract::handoff::{Ending, Facts, Leftover, LeftoverKind, Outcome, Status, Until};
 use contract::once;
-use contract::place::{Place, boot_link, how_mounted, read_request};
+use contract::place::{Place, boot_link, how_mounted, read_request, why_no_reboot};
 use contract::report::{Record, send_event, set_service_status, summary};
 use contract::request::ignition::Ignition;
 use contract::request::{OnFailure, Request, Settings, When, is_first_boot};
@@ -85,11 +85,16 @@ struct Failure {
     request: Option<Request>,
     /// Missing if the importer has reported it.
     error: Option<Error>,
+    /// Why a reboot would not come back here.
+    no_reboot: Option<String>,
     disk: Disk,
 }
 
 fn attempt(options: &Place) -> Result<Ran, Box<Failure>> {
-    let fail = |settings, request, error| Err(Box::new(Failure { settings, request, error, disk: Disk::Responds }));
+    let fail = |settings, request, error| {
+        let failure = Failure { settings, request, error, no_reboot: None, disk: Disk::Responds };
+        Err(Box::new(failure))
+    };
     let (settings, ignition) = match read_request(options) {
         Ok(read) => read,
         Err(error) => {
@@ -142,7 +147,8 @@ fn attempt(options: &Place) -> Result<Ran, Box<Failure>> {
         Some(None) => return Ok(Ran::Request(Box::new(request), disk)),
         error => error.flatten(),
     };
-    Err(Box::new(Failure { settings, request: Some(request), error, disk }))
+    let no_reboot = why_no_reboot(options, &ignition);
+    Err(Box::new(Failure { settings, request: Some(request), error, no_reboot, disk }))
 }
 
 /// Whether the command line is that of a first boot. One that cannot be read is none.
@@ -273,6 +279,11 @@ impl Failure {
     /// Returns what to log about the reboot, if there is to be one. It must never cause a reboot loop: what cannot be written
     /// down is not tried again.
     fn next_try(&self, options: &Place, request: &Request) -> Option<String> {
+        if let Some(why) = &self.no_reboot {
+            log::warn!("not trying again: {why}");
+            self.forget_tries(options);
+            return None;
+        }
         if self.disk == Disk::Hangs {
             log::warn!("not trying again: a disk does not respond, and the try may have to be written to it");
             keep_tries(options);

@@ -11,3 +11,4 @@ pub mod launch;
 pub mod mount;
 pub mod operators;
 pub mod settle;
+pub mod way_back;

@@ -27,10 +27,10 @@ use signature::Sigstore;
 use source::containers::{Endpoint, HostConfig};
 
 use crate::boot::{Sight, agree, is_forced};
-use crate::boot_partition::entries::entries;
 use crate::machine::running_kernel;
 use crate::stop::Stop;
 use crate::way;
+use contract::entries::entries;
 
 /// Where everything is.
 #[derive(Clone, Debug)]

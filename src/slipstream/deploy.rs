@@ -17,13 +17,13 @@ use contract::prepare_root::{self, PrepareRoot};
 use contract::request::kargs;
 use ostree::{Deployment, Sysroot};
 
-use crate::boot_partition::entries::entries;
 use crate::boot_partition::loader_link::{SecondName, foreign_entries, keep_entries};
 use crate::label_disk::{Labeller, labelled_or_warn};
 use crate::listing::list;
 use crate::origin::origin;
 use crate::rehearsal::rehearse;
 use crate::stop::Stop;
+use contract::entries::entries;
 
 /// Beside the run directory: there is a staged deployment (libostree's `otcore.h`).
 const STAGED: &str = "ostree/staged-deployment";

@@ -13,10 +13,10 @@ use contract::names::Digest;
 use contract::places::{DeploymentPath, PhysicalRoot};
 
 use crate::boot_partition::BootPartition;
-use crate::boot_partition::entries::entries;
 use crate::import::commit_version;
 use crate::origin::origin_of;
 use crate::os_release::field;
+use contract::entries::entries;
 
 /// What this boot runs.
 #[derive(Clone, Debug)]

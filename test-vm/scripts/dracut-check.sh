@@ -51,7 +51,7 @@ build with --add "ostree systemd slipstream" || fatal "building with the module:
 list with
 has 'usr/libexec/slipstream-initrd$'
 has 'usr/lib/slipstream.conf$'
-for unit in slipstream slipstream-emergency slipstream-reboot slipstream-settle; do
+for unit in slipstream slipstream-emergency slipstream-reboot slipstream-settle slipstream-way-back; do
   has "usr/lib/systemd/system/$unit.service\$"
 done
 has 'usr/lib/systemd/system-generators/slipstream-generator$'

@@ -34,8 +34,11 @@ pub struct NodeImage {
     pub commit: Option<String>,
     /// The version that the image claims.
     pub version: Option<String>,
-    /// The kernel in it.
+    /// The kernel that its boot loader entry starts.
     pub kernel: Option<String>,
+    /// The kernel arguments that its boot loader entry was written with, without `ostree=`.
+    #[serde(default)]
+    pub kargs: Vec<String>,
     /// Path of the deployment, relative to the physical root.
     pub deployment: Option<String>,
     /// True if local changes of the bootimage's `/etc` were merged into its own; missing without a deployment.

@@ -34,7 +34,7 @@ use contract::VERSION;
 use contract::files::RootFiles;
 use contract::handoff::{self, Ending, StageName};
 use contract::log_lines::set_debug;
-use contract::place::{Place, how_mounted, read_request};
+use contract::place::{Place, how_mounted, read_request, why_no_reboot};
 use contract::prepare_root::PrepareRoot;
 use contract::request::ignition::{Ignition, IgnitionFiles};
 use contract::request::{KernelPolicy, OnFailure, Request, mco};
@@ -80,6 +80,7 @@ fn run(
     account: &mut Account,
 ) -> Result<ControlFlow<Stop, handoff::Way>> {
     let way = way::chosen();
+    let no_reboot = why_no_reboot(place, &ignition);
     let cmdline = fs::read_to_string(&place.cmdline).context("reading the kernel command line")?;
     let sight = Sight {
         root: &place.sysroot,
@@ -114,7 +115,7 @@ fn run(
             let unfinished = unfinished.map(|step| step.map_continue(|_| way.name()));
             // First: cleaning up may take longer than there is time.
             account.write_early(ending(&unfinished));
-            let keep_layers = unfinished.is_err() && has_another_try(place, request);
+            let keep_layers = unfinished.is_err() && no_reboot.is_none() && has_another_try(place, request);
             disk::give_up(disk, machine, &place.run_dir, &request.image, keep_layers);
             return unfinished;
         }
@@ -166,6 +167,7 @@ fn deploy_image(
     let node = account.node_image();
     node.deployment = Some(deployed.path.to_string());
     node.kernel.clone_from(&deployed.kernel);
+    node.kargs.clone_from(&agreed.kargs);
     node.etc_merged = Some(deployed.etc_merged);
     account.stage(StageName::Deploy, started, None);
     Ok(Continue(deployed))

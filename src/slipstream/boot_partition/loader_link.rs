@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use contract::places::PhysicalRoot;
 
-use crate::boot_partition::entries::LIBOSTREE_ENTRIES;
 use crate::listing::list;
+use contract::entries::LIBOSTREE_ENTRIES;
 
 /// Name of the link on the boot partition that boot loaders follow to the entries, `loader -> loader.N`. libostree changes
 /// them all at once by renaming another one over it.

@@ -39,7 +39,9 @@ const FILE: Shape = Shape::Object(&[
 const DIRECTORY: Shape = Shape::Object(&[("path", Shape::Text, true)]);
 const LINK: Shape =
     Shape::Object(&[("path", Shape::Text, true), ("target", Shape::Text, false), ("hard", Shape::Flag, false)]);
+const FILESYSTEM: Shape = Shape::Object(&[("label", Shape::Text, false), ("wipeFilesystem", Shape::Flag, false)]);
 const STORAGE: Shape = Shape::Object(&[
+    ("filesystems", Shape::List(&FILESYSTEM), false),
     ("directories", Shape::List(&DIRECTORY), false),
     ("files", Shape::List(&FILE), false),
     ("links", Shape::List(&LINK), false),
@@ -59,6 +61,8 @@ pub struct Ignition {
     links: BTreeMap<String, String>,
     should_exist: Vec<String>,
     should_not_exist: Vec<String>,
+    /// Labels of the file systems that are made anew.
+    wiped: BTreeSet<String>,
 }
 
 /// A file that Ignition is about to write.
@@ -105,6 +109,10 @@ impl Ignition {
             let hard = link["hard"].as_bool().unwrap_or_default();
             ignition.links.insert(path, if hard { clean(&target) } else { target });
         }
+        for mut filesystem in take_list(&mut config["storage"]["filesystems"]) {
+            let wiped = filesystem["wipeFilesystem"].as_bool().unwrap_or_default();
+            ignition.wiped.extend(take_text(&mut filesystem["label"]).filter(|_| wiped));
+        }
         ignition.should_exist = take_texts(&mut config["kernelArguments"]["shouldExist"]);
         ignition.should_not_exist = take_texts(&mut config["kernelArguments"]["shouldNotExist"]);
         Ok(ignition)
@@ -150,6 +158,11 @@ impl Ignition {
     /// Whether the config writes a file at `path`, or makes a link there.
     pub fn has_file(&self, path: &str) -> bool {
         self.files.contains_key(path) || self.links.contains_key(path)
+    }
+
+    /// Whether the config makes the file system with this label anew, as CoreOS's transposefs asks it.
+    pub fn makes_anew(&self, label: &str) -> bool {
+        self.wiped.contains(label)
     }
 
     /// The paths of all that the config makes.

@@ -218,6 +218,7 @@ fn full_facts() -> Facts {
             commit: Some(commit),
             version: Some("2".to_owned()),
             kernel: Some("6.2".to_owned()),
+            kargs: vec!["quiet".to_owned()],
             deployment: Some(deployment),
             etc_merged: Some(false),
         }),

@@ -4,14 +4,15 @@
 use std::cmp::Reverse;
 
 use anyhow::{Context, Result, ensure};
-use contract::files::{Files, RootFiles};
-use contract::places::PhysicalRoot;
+
+use crate::files::{Files, RootFiles};
+use crate::places::PhysicalRoot;
 
 /// Where they are. `/boot/loader` is a symbolic link.
 const ENTRIES: &str = "/boot/loader/entries";
 
 /// Start of the names of libostree's entries. Those of other programs may have no options: they start another system.
-pub(crate) const LIBOSTREE_ENTRIES: &str = "ostree-";
+pub const LIBOSTREE_ENTRIES: &str = "ostree-";
 
 /// A boot loader entry of libostree's.
 #[derive(Clone, Debug, PartialEq, Eq)]
