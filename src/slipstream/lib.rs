@@ -10,6 +10,7 @@ pub mod check;
 pub mod cli;
 pub mod deploy;
 mod free_space;
+mod image_settings;
 pub mod import;
 pub mod label_disk;
 mod listing;

@@ -36,6 +36,8 @@ pub enum Stop {
     Kernel(OtherKernel),
     /// The bootimage's programs, which the first boot needs, do not work on the node image's root.
     Programs(String),
+    /// The kernel arguments that the node image sets are not on this boot's command line, or cannot be read.
+    Kargs(String),
     /// The node image would not boot by itself.
     Unbootable(String),
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Stop {
             | Self::Skew(reason)
             | Self::Architecture(reason)
             | Self::Programs(reason)
+            | Self::Kargs(reason)
             | Self::Unbootable(reason) => f.write_str(reason),
             Self::Kernel(other) => other.fmt(f),
         }

@@ -35,6 +35,8 @@ pub struct Facts {
     pub tries: Vec<Try>,
     /// Everything that remains of us.
     pub leftovers: Vec<Leftover>,
+    /// What somebody should know who did not watch.
+    pub warnings: Vec<String>,
 }
 
 /// Describes a boot: the document in the status file.
@@ -57,6 +59,8 @@ pub struct Status {
     reboot: Reboot,
     tries: Vec<Try>,
     leftovers: Vec<Leftover>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 /// Finds the version, whatever else the document has.
@@ -89,6 +93,7 @@ impl Status {
             endpoints: facts.endpoints.into_iter().map(endpoint).collect(),
             tries: facts.tries,
             leftovers: facts.leftovers,
+            warnings: facts.warnings.into_iter().map(short).collect(),
         }
     }
 
@@ -126,6 +131,7 @@ impl Status {
             foreseen: self.reboot.into_foreseen(self.reason.as_deref()),
             tries: self.tries,
             leftovers: self.leftovers,
+            warnings: self.warnings,
         };
         let failed = Self::new(facts, Ending::Failed(format!("settling the root: {reason}")));
         Self { slipstream: self.slipstream, ..failed }
@@ -191,6 +197,11 @@ impl Status {
     /// Returns whether the reboot was avoided.
     pub fn reboot(&self) -> &Reboot {
         &self.reboot
+    }
+
+    /// Returns what somebody should know who did not watch.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Returns what was tried on earlier boots, the first one first.

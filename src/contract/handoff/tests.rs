@@ -35,6 +35,7 @@ fn facts(mco: Mco, reasons: &[&str]) -> Facts {
         },
         tries: vec![Try { reason: "no network".to_owned() }],
         leftovers: vec![Leftover::mount("/usr/lib/modules")],
+        warnings: vec!["a warning".to_owned()],
     }
 }
 

@@ -17,6 +17,7 @@ pub fn describe(status: Option<&Status>) -> String {
         ("stages", stages(status)),
         ("sources", status.endpoints().iter().map(endpoint).collect()),
         ("earlier tries", status.tries().iter().map(|earlier| earlier.reason.clone()).collect()),
+        ("warnings", status.warnings().to_vec()),
         ("leftovers", status.leftovers().iter().map(leftover).collect()),
     ] {
         if !items.is_empty() {

@@ -44,6 +44,12 @@ impl Account {
         self.facts.endpoints.push(Endpoint { source, error });
     }
 
+    /// Adds a warning, and logs it.
+    pub fn warn(&mut self, text: String) {
+        log::warn!("{text}");
+        self.facts.warnings.push(text);
+    }
+
     /// Returns what is known of the node image, to be added to.
     pub fn node_image(&mut self) -> &mut NodeImage {
         self.facts.node_image.get_or_insert_default()

@@ -74,6 +74,8 @@ pub struct Agreed {
     pub machine: Machine,
     /// The kernel arguments of the node image's boot loader entry.
     pub kargs: Vec<String>,
+    /// The kernel command line of this boot.
+    pub cmdline: String,
     /// Whether Ignition's units work on the root that this boot enters.
     pub first_boot: bool,
     /// What OpenShift's MCO will do; `None` without a MachineConfig.
@@ -111,7 +113,8 @@ pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<
         None => carried_kargs(&machine.options),
     };
     let first_boot = is_first_boot(sight.cmdline);
-    Ok(Continue(Agreed { machine, kargs, first_boot, decision, signatures }))
+    let cmdline = sight.cmdline.to_owned();
+    Ok(Continue(Agreed { machine, kargs, cmdline, first_boot, decision, signatures }))
 }
 
 /// Before the boot link is read: another boot loader may have none.

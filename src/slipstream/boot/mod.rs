@@ -34,11 +34,14 @@ use contract::VERSION;
 use contract::files::RootFiles;
 use contract::handoff::{self, Ending, StageName};
 use contract::log_lines::set_debug;
+use contract::names::Digest;
 use contract::place::{Place, how_mounted, read_request, why_no_reboot};
 use contract::prepare_root::PrepareRoot;
 use contract::request::ignition::{Ignition, IgnitionFiles};
-use contract::request::{KernelPolicy, OnFailure, Request, mco};
+use contract::request::{KernelPolicy, McoReboot, OnFailure, Request, mco};
 use contract::tries;
+use repo::config::RepoConfig;
+use repo::store::Store;
 
 pub use self::agree::{Agreed, Sight, agree, is_forced};
 
@@ -48,6 +51,7 @@ use self::sources::Sources;
 use crate::boot_partition::kernels::{Kernel, kernels, without_initramfs};
 use crate::boot_partition::room::ensure_boot_room;
 use crate::deploy::{Deployed, Wanted, deploy};
+use crate::image_settings::{EntryKargs, bound_images, kargs_of};
 use crate::import::{Imported, OtherKernel};
 use crate::machine::running_kernel;
 use crate::stop::Stop;
@@ -158,16 +162,16 @@ fn deploy_image(
     if let Some(stop) = why_unbootable(&node_kernels, &bootimage_kernels) {
         return Ok(Break(stop));
     }
+    let kargs = go!(entry_kargs(request, agreed, disk, (&bootimage.commit, &imported.commit), account)?);
     let started = Instant::now();
     account.begin(StageName::Deploy, &imported.commit.hex());
     ensure_boot_room(&disk.root.boot(), &bootimage_kernels, &node_kernels)?;
-    let wanted =
-        Wanted { commit: imported.commit, image: &request.image, kargs: &agreed.kargs, rehearse: agreed.first_boot };
+    let wanted = Wanted { commit: imported.commit, image: &request.image, kargs: &kargs, rehearse: agreed.first_boot };
     let deployed = go!(deploy(&disk.sysroot, &disk.root, &bootimage, &wanted, this_boot)?);
     let node = account.node_image();
     node.deployment = Some(deployed.path.to_string());
     node.kernel.clone_from(&deployed.kernel);
-    node.kargs.clone_from(&agreed.kargs);
+    node.kargs.clone_from(&kargs);
     node.etc_merged = Some(deployed.etc_merged);
     account.stage(StageName::Deploy, started, None);
     Ok(Continue(deployed))
@@ -181,6 +185,40 @@ fn why_unbootable(node: &[Kernel], bootimage: &[Kernel]) -> Option<Stop> {
     let kernel = without_initramfs(node, bootimage)?;
     let reason = format!("the node image has no initramfs in /usr/lib/modules/{}", kernel.version);
     Some(Stop::Unbootable(reason))
+}
+
+/// Returns the kernel arguments of the node image's boot loader entry: what the images themselves set is brought up to date. One that
+/// cannot wait for the next boot is a refusal, unless the image is left to the MCO, which does not ask for it.
+fn entry_kargs(
+    request: &Request,
+    agreed: &Agreed,
+    disk: &Disk,
+    (bootimage, node): (&Digest, &Digest),
+    account: &mut Account,
+) -> Result<ControlFlow<Stop, Vec<String>>> {
+    let repo = disk.root.repo();
+    let store = Store::open_to_read(&repo, RepoConfig::read(&repo)?.mode)?;
+    let of = |commit| kargs_of(&store, commit).map_err(|error| Stop::Kargs(format!("{error:#}")));
+    let (old, new) = match (of(bootimage), of(node)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(stop), _) | (_, Err(stop)) => return Ok(Break(stop)),
+    };
+    let entry = EntryKargs::new(agreed.kargs.clone(), &old, &new, &agreed.cmdline);
+    if let Some(karg) = entry.cannot_wait() {
+        let why = format!("the node image sets the kernel argument {karg}, which the running kernel does not have");
+        if agreed.decision.is_none() && request.mco_reboot == McoReboot::Skip {
+            return Ok(Break(Stop::Kargs(why)));
+        }
+        account.warn(why);
+    }
+    account.facts.foreseen.deferred_kargs.extend(entry.waiting);
+    match bound_images(&store, node)? {
+        0 => {}
+        number => {
+            account.warn(format!("the node image has {number} logically bound images, which bootc would have fetched"))
+        }
+    }
+    Ok(Continue(entry.kargs))
 }
 
 /// Returns how a run ended that came to this result.

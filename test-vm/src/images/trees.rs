@@ -194,7 +194,7 @@ pub fn slipstream(lab: &Lab) -> Result<PathBuf> {
 /// Returns whether the programs of [`slipstream`] run in a root: whether its C library has what they need.
 pub fn runs_in(root: &Path, slipstream: &Path) -> Result<bool> {
     let script =
-        "mount -t tmpfs tmpfs \"$1/mnt\" && cp \"$2\" \"$1/mnt/\" && exec chroot \"$1\" /mnt/slipstream --version";
+        "mount -t tmpfs tmpfs \"$1/mnt\" && cp \"$2\" \"$1/mnt/\" && exec chroot \"$1\" /mnt/slipstream --help";
     let mut command = cmd::words("unshare", ["--mount", "--", "sh", "-c", script, "sh"]);
     command.arg(root).arg(slipstream.join("usr/bin/slipstream"));
     Ok(command.output().context("running slipstream in a root")?.status.success())

@@ -14,6 +14,7 @@ mod endings;
 mod failpoints;
 mod handoff;
 mod ignition;
+mod image_settings;
 mod kernel;
 mod kernels;
 mod leftovers;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     cases.extend(module("kernel", kernel::cases()));
     cases.extend(module("kernels", kernels::cases()));
     cases.extend(module("rehearsal", rehearsal::cases()));
+    cases.extend(module("image_settings", image_settings::cases()));
     cases.extend(module("room", room::cases()));
     cases.extend(module("ignition", ignition::cases()));
     cases.extend(module("ignition", registry::cases()));

@@ -231,6 +231,7 @@ fn full_facts() -> Facts {
         },
         tries: vec![Try { reason: "no network".to_owned() }],
         leftovers: vec![Leftover::mount("/usr/lib/modules")],
+        warnings: vec!["a warning".to_owned()],
     }
 }
 
