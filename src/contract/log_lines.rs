@@ -10,6 +10,7 @@ use anyhow::Result;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::handoff::shorten;
+use crate::report::is_shown;
 
 struct Lines {
     /// A terminal does not strip `<N>`.
@@ -47,7 +48,9 @@ pub fn run<T: Termination>(command: impl FnOnce() -> Result<T>) -> ExitCode {
     match command() {
         Ok(value) => value.report(),
         Err(error) => {
-            log::error!("error: {error:#}");
+            if !is_shown() {
+                log::error!("error: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -20,7 +20,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use contract::place::{Place, boot_link};
-use contract::report::NOTIFY_SOCKET;
+use contract::report::{FORWARDED, NOTIFY_SOCKET};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::mount;
@@ -144,7 +144,7 @@ fn start(options: &Place) -> Result<Child> {
         .env("GIO_USE_VFS", "local")
         .stdin(Stdio::null());
     // The socket is below /run, or has no path at all.
-    command.envs(env::var_os(NOTIFY_SOCKET).map(|socket| (NOTIFY_SOCKET, socket)));
+    command.envs([NOTIFY_SOCKET, FORWARDED].into_iter().filter_map(|name| Some((name, env::var_os(name)?))));
     #[cfg(feature = "failpoints")]
     command.envs(contract::failpoint::VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))));
     command.spawn().with_context(|| format!("starting {PROGRAM}"))

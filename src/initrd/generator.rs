@@ -12,8 +12,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use contract::report::FORWARDED;
 use contract::request::ignition::Ignition;
 use contract::request::{Settings, is_first_boot};
+
+use crate::forwarding::is_forwarded;
 
 /// The targets that wait for our units.
 const ROOT: &str = "initrd-root-fs.target.wants";
@@ -28,6 +31,8 @@ pub const UNIT_LINKS: [(&str, &str); 5] = [
     (ROOT, "slipstream-settle.service"),
     (INITRD, "slipstream-way-back.service"),
 ];
+/// The drop-in of a unit whose journal is on the console.
+const DROP_IN: &str = "50-slipstream-console.conf";
 /// A crash kernel saves its dump and does nothing else.
 const CRASH: &str = "/proc/vmcore";
 
@@ -50,9 +55,15 @@ impl Default for Surroundings {
 
 /// Links the units into `target`, the directory that systemd gives to its generators, if a request may count on this boot.
 pub fn generate(surroundings: &Surroundings, target: &Path) -> Result<()> {
-    if !may_count(surroundings)? {
+    if surroundings.crash.exists() {
         return Ok(());
     }
+    let path = &surroundings.cmdline;
+    let cmdline = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    if !may_count(surroundings, &cmdline) {
+        return Ok(());
+    }
+    let forwarded = is_forwarded(&surroundings.root, &cmdline);
     for (wants, name) in UNIT_LINKS {
         let wants = target.join(wants);
         fs::create_dir_all(&wants).with_context(|| format!("creating {}", wants.display()))?;
@@ -63,19 +74,26 @@ pub fn generate(surroundings: &Surroundings, target: &Path) -> Result<()> {
             }
             _ => {}
         }
+        if forwarded {
+            keep_off_console(target, name)?;
+        }
     }
     Ok(())
 }
 
-fn may_count(surroundings: &Surroundings) -> Result<bool> {
-    if surroundings.crash.exists() {
-        return Ok(false);
-    }
-    let path = &surroundings.cmdline;
-    let cmdline = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+/// Has a unit not print on the console what journald forwards there.
+fn keep_off_console(target: &Path, unit: &str) -> Result<()> {
+    let dir = target.join(format!("{unit}.d"));
+    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+    let path = dir.join(DROP_IN);
+    let text = format!("[Service]\nStandardError=journal\nEnvironment={FORWARDED}=yes\n");
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+fn may_count(surroundings: &Surroundings, cmdline: &str) -> bool {
     // Its mistakes are reported by the units, on a first boot.
-    let settings = Settings::read(&cmdline, &surroundings.root, &Ignition::default());
-    Ok(is_first_boot(&cmdline) || settings.is_ok_and(|settings| settings.counts()))
+    let settings = Settings::read(cmdline, &surroundings.root, &Ignition::default());
+    is_first_boot(cmdline) || settings.is_ok_and(|settings| settings.counts())
 }
 
 #[cfg(test)]
@@ -114,6 +132,11 @@ mod tests {
                 assert_eq!(linked, expected.then(|| Path::new(UNITS).join(name)), "{label}: {name}");
             }
             assert_eq!(at("out").exists(), expected, "{label}");
+            let drop_in = at("out/slipstream.service.d").join(DROP_IN);
+            assert!(!drop_in.exists(), "{label}");
+            fs::write(at("cmdline"), format!("{cmdline} systemd.journald.forward_to_kmsg")).unwrap();
+            generate(&surroundings, &at("out")).unwrap();
+            assert_eq!(drop_in.exists(), expected, "{label}");
         }
     }
 }

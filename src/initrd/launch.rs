@@ -13,7 +13,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use contract::handoff::{Ending, Facts, Leftover, LeftoverKind, Outcome, Status, Until};
 use contract::once;
 use contract::place::{Place, boot_link, how_mounted, read_request, why_no_reboot};
-use contract::report::{Record, send_event, set_service_status, summary};
+use contract::report::{Record, is_shown, send_event, set_service_status, summary};
 use contract::request::ignition::Ignition;
 use contract::request::{OnFailure, Request, Settings, When, is_first_boot};
 use contract::tries::{self, MAX_TRIES, TRIES_FILE};
@@ -218,8 +218,12 @@ impl Failure {
     fn treat(&self, options: &Place) -> Result<()> {
         if let Some(error) = &self.error {
             // Said first: that the status cannot be written must not hide it.
-            log::error!("error: {error:#}");
-            self.report(options, error);
+            let status = self.status(options, error);
+            send_event(&status);
+            if !is_shown() {
+                log::error!("error: {error:#}");
+            }
+            self.report(options, &status);
         }
         // A request that cannot be read cannot say what to do about it.
         let policy = self.settings.on_failure().unwrap_or_default();
@@ -258,22 +262,25 @@ impl Failure {
         }
     }
 
-    /// Reports a failure that the importer could not report.
-    fn report(&self, options: &Place, error: &Error) {
-        let record = Record::new(&options.run_dir);
-        if let Ok(Some(written)) = record.read() {
-            send_event(&written);
-            return;
+    /// Returns the account of a failure that the importer could not report, or the one that it has written.
+    fn status(&self, options: &Place, error: &Error) -> Status {
+        if let Ok(Some(written)) = Record::new(&options.run_dir).read() {
+            return written;
         }
         let tries = match self.disk {
             Disk::Responds => tries::reported(&options.sysroot),
             Disk::Hangs => Vec::new(),
         };
         let facts = Facts { request: self.settings.requested(), tries, ..Facts::default() };
-        let status = Status::new(facts, Ending::Failed(format!("{error:#}")));
-        send_event(&status);
-        set_service_status(&summary(&status));
-        record.write_or_warn(&status);
+        Status::new(facts, Ending::Failed(format!("{error:#}")))
+    }
+
+    fn report(&self, options: &Place, status: &Status) {
+        let record = Record::new(&options.run_dir);
+        if !record.exists() {
+            set_service_status(&summary(status));
+            record.write_or_warn(status);
+        }
     }
 
     /// Returns what to log about the reboot, if there is to be one. It must never cause a reboot loop: what cannot be written

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod enter;
+pub mod forwarding;
 pub mod generator;
 pub mod launch;
 pub mod mount;

@@ -3,6 +3,7 @@
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::handoff::{Outcome, Status};
 use crate::report::words::summary;
@@ -10,12 +11,30 @@ use crate::report::words::summary;
 /// Made by `systemd-id128 new`. `journalctl MESSAGE_ID=…` finds the outcome of every boot.
 pub const MESSAGE_ID: &str = "b3ee8e6d15e3474c9c1a8b8d46ca758f";
 const SOCKET: &str = "/run/systemd/journal/socket";
+/// Set for a process whose journal is on the console: the event is a line there, and must be the only one of its kind.
+pub const FORWARDED: &str = "SLIPSTREAM_JOURNAL_IS_ON_CONSOLE";
+
+/// Whether the outcome is on the console, by its event.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether the outcome is on the console already, so that a line with it would be the second one.
+pub fn is_shown() -> bool {
+    SHOWN.load(Ordering::Relaxed)
+}
 
 /// Sends the outcome. A machine without journald has the status file; that is not a failure.
 pub fn send_event(status: &Status) {
     let result = UnixDatagram::unbound().and_then(|socket| socket.send_to(&message(status), SOCKET));
-    if let Err(error) = result {
-        log::debug!("sending the journal event: {error}");
+    match result {
+        Ok(_) => SHOWN.store(std::env::var_os(FORWARDED).is_some(), Ordering::Relaxed),
+        Err(error) => log::debug!("sending the journal event: {error}"),
+    }
+}
+
+/// Logs the outcome in one line, unless its event is one.
+pub fn log_summary(status: &Status) {
+    if !is_shown() {
+        log::info!("{}", summary(status));
     }
 }
 

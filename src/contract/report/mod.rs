@@ -8,7 +8,7 @@ mod record;
 mod service;
 mod words;
 
-pub use journal::{MESSAGE_ID, send_event};
+pub use journal::{FORWARDED, MESSAGE_ID, is_shown, log_summary, send_event};
 pub use metrics::METRICS_FILE;
 pub use record::{Record, STATUS_FILE, replace};
 pub use service::{NOTIFY_SOCKET, set_service_status};

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::Result;
 use contract::failpoint;
 use contract::handoff::{Outcome, Stage, StageName, Status, Way};
-use contract::report::{Record, send_event, summary};
+use contract::report::{Record, log_summary, send_event};
 
 pub use self::places::SettleOptions;
 
@@ -34,7 +34,7 @@ pub fn settle(options: &SettleOptions) -> Result<()> {
             let status = status.settled(stage, leftovers);
             record.write_or_warn(&status);
             send_event(&status);
-            log::info!("{}", summary(&status));
+            log_summary(&status);
             failpoint::reached("settle");
             Ok(())
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use contract::handoff::{Ending, Endpoint, Facts, NodeImage, Outcome, Requested, Stage, StageName, Status, Try};
 use contract::place::Place;
-use contract::report::{Record, send_event, set_service_status, summary};
+use contract::report::{Record, log_summary, send_event, set_service_status, summary};
 
 use crate::machine::Machine;
 use crate::way::Way;
@@ -93,7 +93,7 @@ impl Account {
         }
         send_event(&status);
         if !is_failure {
-            log::info!("{}", summary(&status));
+            log_summary(&status);
         }
     }
 }
