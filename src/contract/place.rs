@@ -28,7 +28,12 @@ pub struct Place {
     pub root: PathBuf,
     /// The Ignition config.
     pub ignition: PathBuf,
+    /// The variables of an EFI firmware.
+    pub efivars: PathBuf,
 }
+
+/// Where they are mounted.
+pub const EFIVARS: &str = "/sys/firmware/efi/efivars";
 
 /// Returns the boot link that this boot follows.
 pub fn boot_link(place: &Place) -> Result<BootLink> {
@@ -84,6 +89,7 @@ mod tests {
             run_dir: directory.path().join("run"),
             root: directory.path().to_owned(),
             ignition: directory.path().join("ignition.json"),
+            efivars: directory.path().join("efivars"),
         };
         fs::write(&place.cmdline, "rw root=LABEL=root").unwrap();
         for (label, filesystems, expected) in [

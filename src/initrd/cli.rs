@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use argh::FromArgs;
 use contract::RUN_DIR;
-use contract::place::Place;
+use contract::place::{EFIVARS, Place};
 use contract::places::PhysicalRoot;
 use contract::report::{Record, describe};
 use contract::request::ignition::IGNITION_JSON;
@@ -79,6 +79,7 @@ impl Initrd {
             run_dir: RUN_DIR.into(),
             root: "/".into(),
             ignition: IGNITION_JSON.into(),
+            efivars: EFIVARS.into(),
         };
         match self.command {
             InitrdCommand::Generate(command) => generate(&Surroundings::default(), &command.directory),

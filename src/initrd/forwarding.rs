@@ -36,7 +36,7 @@ pub fn is_forwarded(root: &Path, cmdline: &str) -> bool {
         }
     }
     let drop_ins = drop_ins.into_values().filter(|path| path.extension().is_some_and(|extension| extension == "conf"));
-    main.into_iter().chain(drop_ins).filter_map(|path| value(&path)).last().unwrap_or_default()
+    main.into_iter().chain(drop_ins).rev().find_map(|path| value(&path)).unwrap_or_default()
 }
 
 fn value(path: &Path) -> Option<bool> {

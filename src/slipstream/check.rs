@@ -18,6 +18,7 @@ use contract::files::RootFiles;
 use contract::handoff::Facts;
 use contract::names::{ImageReference, SourceSpec};
 use contract::once;
+use contract::place::EFIVARS;
 use contract::places::PhysicalRoot;
 use contract::request::ignition::{Ignition, IgnitionFiles};
 use contract::request::mco::{self, Decision};
@@ -151,6 +152,8 @@ pub fn check(options: &CheckOptions) -> Result<CheckReport> {
         files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(&deployment))),
         way: way::chosen(),
         mount: None,
+        // What an image has is not known here.
+        efivars: Path::new(EFIVARS),
     };
     let (stop, decision, signatures) = match agree(&request, &sight, &mut Facts::default())? {
         Continue(agreed) => (None, agreed.decision, agreed.signatures),

@@ -12,7 +12,7 @@ use argh::FromArgs;
 use contract::RUN_DIR;
 use contract::log_lines::set_debug;
 use contract::names::{ImageReference, SourceSpec};
-use contract::place::Place;
+use contract::place::{EFIVARS, Place};
 use contract::places::PhysicalRoot;
 use contract::report::{Record, describe};
 use contract::request::ignition::IGNITION_JSON;
@@ -59,6 +59,9 @@ struct BootCommand {
     /// the Ignition config (default: /run/ignition.json)
     #[argh(option, default = "PathBuf::from(IGNITION_JSON)")]
     ignition: PathBuf,
+    /// the variables of the EFI firmware (default: /sys/firmware/efi/efivars)
+    #[argh(option, default = "PathBuf::from(EFIVARS)")]
+    efivars: PathBuf,
 }
 
 /// Import an image into an ostree repository. Prints the merge commit.
@@ -145,6 +148,7 @@ impl BootCommand {
             run_dir: self.run_dir,
             root: existing_root(self.root)?,
             ignition: self.ignition,
+            efivars: self.efivars,
         })
     }
 }

@@ -19,6 +19,7 @@ pub mod origin;
 mod os_release;
 pub mod pull;
 mod rehearsal;
+mod secure_boot;
 pub mod stop;
 mod trust;
 pub mod way;

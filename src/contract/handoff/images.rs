@@ -39,10 +39,23 @@ pub struct NodeImage {
     /// The kernel arguments that its boot loader entry was written with, without `ostree=`.
     #[serde(default)]
     pub kargs: Vec<String>,
+    /// What brings the boot loader up to date on the swapped boot, if that has to be.
+    #[serde(default)]
+    pub boot_loader_update: Option<BootLoaderUpdate>,
     /// Path of the deployment, relative to the physical root.
     pub deployment: Option<String>,
     /// True if local changes of the bootimage's `/etc` were merged into its own; missing without a deployment.
     pub etc_merged: Option<bool>,
+}
+
+words! {
+    /// Names what updates the boot loader.
+    BootLoaderUpdate {
+        /// The node image's own unit.
+        Unit = "bootloader-update.service",
+        /// The node image's bootupd.
+        Program = "bootupctl",
+    }
 }
 
 /// Describes a signature that meets a requirement of the policy.

@@ -21,7 +21,7 @@ mod text;
 mod tests;
 
 pub use course::{Ending, Endpoint, Outcome, Stage, StageName, Try, Way};
-pub use images::{Bootimage, Kernels, NodeImage, Signature};
+pub use images::{BootLoaderUpdate, Bootimage, Kernels, NodeImage, Signature};
 pub use leftover::{Leftover, LeftoverKind, Until};
 pub use reboot::{Foreseen, Mco, Reboot};
 pub use request::{Requested, RequestedKey, Values};

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use contract::handoff::{Leftover, Status};
 use contract::places::{DeploymentPath, PhysicalRoot};
 
+use super::boot_loader::update_on_this_boot;
 use super::modules::{MODULES, announce, bring_modules};
 use super::places::SettleOptions;
 use crate::operators::publish_kernel;
@@ -30,6 +31,10 @@ pub(super) fn settle(options: &SettleOptions, status: &Status) -> Result<(Option
     let target = options.sysroot.join(MODULES);
     // The hand-off itself.
     let mut leftovers = vec![Leftover::file("/run/slipstream")];
+    // First: what comes later may fail.
+    if let Some(update) = status.node_image().and_then(|node| node.boot_loader_update) {
+        leftovers.extend(update_on_this_boot(&options.run, update).context("having the boot loader updated")?);
+    }
     let mut brought = None;
     if target.join(kernel).is_dir() {
         log::debug!("the node image has modules for the running kernel {kernel}");

@@ -5,6 +5,7 @@
 //! Tested by `src/initrd/tests/settle/`, `test-vm/src/suite/swap.rs`.
 
 mod boot_link;
+mod boot_loader;
 mod modules;
 mod places;
 

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,6 +56,8 @@ pub struct Sight<'a> {
     pub files: Arc<dyn Files>,
     /// How the boot gets into the node image.
     pub way: &'a dyn Way,
+    /// The variables of the firmware.
+    pub efivars: &'a Path,
     /// Mount the boot partition, and wait for it until then; `None`: take it as it is.
     pub mount: Option<Instant>,
 }
@@ -76,6 +78,8 @@ pub struct Agreed {
     pub kargs: Vec<String>,
     /// The kernel command line of this boot.
     pub cmdline: String,
+    /// The variables of the firmware.
+    pub efivars: PathBuf,
     /// Whether Ignition's units work on the root that this boot enters.
     pub first_boot: bool,
     /// What OpenShift's MCO will do; `None` without a MachineConfig.
@@ -114,7 +118,15 @@ pub fn agree(request: &Request, sight: &Sight<'_>, facts: &mut Facts) -> Result<
     };
     let first_boot = is_first_boot(sight.cmdline);
     let cmdline = sight.cmdline.to_owned();
-    Ok(Continue(Agreed { machine, kargs, cmdline, first_boot, decision, signatures }))
+    Ok(Continue(Agreed {
+        machine,
+        kargs,
+        cmdline,
+        efivars: sight.efivars.to_owned(),
+        first_boot,
+        decision,
+        signatures,
+    }))
 }
 
 /// Before the boot link is read: another boot loader may have none.

@@ -69,6 +69,7 @@ mod tests {
             run_dir: directory.path().to_owned(),
             root: at("root"),
             ignition: at("ignition.json"),
+            efivars: at("efivars"),
         };
         ensure_first_in_initramfs(&place).unwrap();
         fs::write(Record::new(directory.path()).path(), "{").unwrap();

@@ -32,7 +32,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use contract::VERSION;
 use contract::files::RootFiles;
-use contract::handoff::{self, Ending, StageName};
+use contract::handoff::{self, BootLoaderUpdate, Ending, StageName};
 use contract::log_lines::set_debug;
 use contract::names::Digest;
 use contract::place::{Place, how_mounted, read_request, why_no_reboot};
@@ -54,6 +54,7 @@ use crate::deploy::{Deployed, Wanted, deploy};
 use crate::image_settings::{EntryKargs, bound_images, kargs_of};
 use crate::import::{Imported, OtherKernel};
 use crate::machine::running_kernel;
+use crate::secure_boot::{self, Need};
 use crate::stop::Stop;
 use crate::way;
 
@@ -97,6 +98,7 @@ fn run(
         files: Arc::new(IgnitionFiles::new(Arc::new(ignition), RootFiles::new(Path::new("/")))),
         way,
         mount: Some(deadline),
+        efivars: &place.efivars,
     };
     let agreed = go!(agree(request, &sight, &mut account.facts)?);
     let machine = &agreed.machine;
@@ -162,6 +164,8 @@ fn deploy_image(
     if let Some(stop) = why_unbootable(&node_kernels, &bootimage_kernels) {
         return Ok(Break(stop));
     }
+    account.node_image().boot_loader_update =
+        go!(boot_loader_update(&agreed.efivars, disk, &bootimage.commit, &imported.commit)?);
     let kargs = go!(entry_kargs(request, agreed, disk, (&bootimage.commit, &imported.commit), account)?);
     let started = Instant::now();
     account.begin(StageName::Deploy, &imported.commit.hex());
@@ -185,6 +189,33 @@ fn why_unbootable(node: &[Kernel], bootimage: &[Kernel]) -> Option<Stop> {
     let kernel = without_initramfs(node, bootimage)?;
     let reason = format!("the node image has no initramfs in /usr/lib/modules/{}", kernel.version);
     Some(Stop::Unbootable(reason))
+}
+
+/// Returns what has to bring the boot loader up to date. An image that cannot do that is refused: with Secure Boot its next boot may
+/// not be allowed.
+fn boot_loader_update(
+    efivars: &Path,
+    disk: &Disk,
+    bootimage: &Digest,
+    node: &Digest,
+) -> Result<ControlFlow<Stop, Option<BootLoaderUpdate>>> {
+    if !secure_boot::is_on(efivars) {
+        return Ok(Continue(None));
+    }
+    let repo = disk.root.repo();
+    let store = Store::open_to_read(&repo, RepoConfig::read(&repo)?.mode)?;
+    Ok(match secure_boot::compare(&store, bootimage, node)? {
+        Need::Nothing => Continue(None),
+        Need::Update(update) => {
+            log::info!("Secure Boot is on: {update} updates the boot loader on this boot");
+            Continue(Some(update))
+        }
+        Need::Impossible => Break(Stop::BootLoader(
+            "Secure Boot is on, the node image has another boot loader, and neither bootloader-update.service nor bootupctl to \
+             install it"
+                .to_owned(),
+        )),
+    })
 }
 
 /// Returns the kernel arguments of the node image's boot loader entry: what the images themselves set is brought up to date. One that

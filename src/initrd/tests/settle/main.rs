@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use contract::handoff::{Bootimage, Ending, Facts, LeftoverKind, NodeImage, Status, Way};
+use contract::handoff::{BootLoaderUpdate, Bootimage, Ending, Facts, LeftoverKind, NodeImage, Status, Way};
 use contract::report::Record;
 use initrd::settle::{SettleOptions, settle};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Case::new("both_kernels_have_their_modules", both),
         Case::new("links_are_links", links),
         Case::new("modules_that_are_there_are_left", there),
+        Case::new("boot_loader_is_updated_by_a_unit", boot_loader),
         Case::new("a_failure_leaves_the_image_its_own", || {
             fails(|root| Ok(nix::unistd::mkfifo(&root.modules("pipe"), nix::sys::stat::Mode::S_IRUSR)?))
         }),
@@ -80,6 +81,10 @@ impl Root {
 
     /// Mounts the deployment, and settles it.
     fn settle(&self) -> Result<(Result<()>, Status)> {
+        self.settle_with(None)
+    }
+
+    fn settle_with(&self, boot_loader_update: Option<BootLoaderUpdate>) -> Result<(Result<()>, Status)> {
         bind(&self.deployment("b.0"), &self.at("root"))?;
         bind(&self.at("physical"), &self.at("root/sysroot"))?;
         let facts = Facts {
@@ -91,6 +96,7 @@ impl Root {
             node_image: Some(NodeImage {
                 deployment: Some("ostree/deploy/os/deploy/b.0".to_owned()),
                 kernel: Some(NEW.to_owned()),
+                boot_loader_update,
                 ..NodeImage::default()
             }),
             ..Facts::default()
@@ -165,6 +171,22 @@ fn there() -> Result<()> {
         status.leftovers()
     );
     nothing_aside(&root)
+}
+
+fn boot_loader() -> Result<()> {
+    for (update, command) in [
+        (BootLoaderUpdate::Unit, "ExecStart=/usr/bin/systemctl start bootloader-update.service\n"),
+        (BootLoaderUpdate::Program, "ExecStart=/usr/bin/bootupctl update\n"),
+    ] {
+        let root = Root::new()?;
+        let (result, status) = root.settle_with(Some(update))?;
+        result?;
+        let wanted = root.at("run/systemd/system/multi-user.target.wants/slipstream-boot-loader.service");
+        ensure!(text(&wanted).ends_with(command), "{}", text(&wanted));
+        let named = status.leftovers().iter().filter(|leftover| leftover.path.contains("boot-loader.service")).count();
+        ensure!(named == 2, "{:?}", status.leftovers());
+    }
+    Ok(())
 }
 
 /// The boot goes on with the modules that the node image has.

@@ -172,6 +172,7 @@ fn place(machine: &Machine) -> Place {
         cmdline: machine.path("cmdline"),
         root: machine.path("run"),
         ignition: machine.path("ignition.json"),
+        efivars: machine.path("efivars"),
         run_dir: machine.path("run"),
     }
 }

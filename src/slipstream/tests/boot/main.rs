@@ -24,6 +24,7 @@ mod prepare_root;
 mod registry;
 mod rehearsal;
 mod room;
+mod secure_boot;
 mod signatures;
 mod skew;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     cases.extend(module("kernels", kernels::cases()));
     cases.extend(module("rehearsal", rehearsal::cases()));
     cases.extend(module("image_settings", image_settings::cases()));
+    cases.extend(module("secure_boot", secure_boot::cases()));
     cases.extend(module("room", room::cases()));
     cases.extend(module("ignition", ignition::cases()));
     cases.extend(module("ignition", registry::cases()));

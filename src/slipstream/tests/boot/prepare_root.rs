@@ -149,6 +149,7 @@ fn entered(machine: &Machine, karg: &str) -> Result<String> {
         cmdline: machine.path("cmdline"),
         root: run_dir.clone(),
         ignition: machine.path("ignition.json"),
+        efivars: machine.path("efivars"),
         run_dir: run_dir.clone(),
     })?;
     reason(&run_dir)

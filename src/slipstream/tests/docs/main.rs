@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use argh::FromArgs;
 use contract::handoff::{
-    Bootimage, Ending, Endpoint, Facts, Foreseen, Leftover, Mco, NodeImage, Signature, Stage, StageName, Status, Try,
-    Way,
+    BootLoaderUpdate, Bootimage, Ending, Endpoint, Facts, Foreseen, Leftover, Mco, NodeImage, Signature, Stage,
+    StageName, Status, Try, Way,
 };
 use contract::report::{MESSAGE_ID, Record};
 use contract::request::ignition::Ignition;
@@ -219,6 +219,7 @@ fn full_facts() -> Facts {
             version: Some("2".to_owned()),
             kernel: Some("6.2".to_owned()),
             kargs: vec!["quiet".to_owned()],
+            boot_loader_update: Some(BootLoaderUpdate::Unit),
             deployment: Some(deployment),
             etc_merged: Some(false),
         }),
