@@ -18,6 +18,9 @@ use crate::operators::publish_kernel;
 
 /// Below `/run`: written by ostree-prepare-root about the root that it has mounted.
 const OSTREE_BOOTED: &str = "ostree-booted";
+/// Below `/run`: a directory by which the generator of newer versions of libostree knows that it has work to do. Without it the
+/// stateroot's `/var` is not mounted. Older versions of ostree-prepare-root do not make it.
+const OSTREE_RUN: &str = "ostree";
 
 /// Brings the modules along if they are needed. Returns their size, and what slipstream leaves behind.
 pub(super) fn settle(options: &SettleOptions, status: &Status) -> Result<(Option<u64>, Vec<Leftover>)> {
@@ -25,6 +28,8 @@ pub(super) fn settle(options: &SettleOptions, status: &Status) -> Result<(Option
     let deployment = status.node_image().and_then(|node| node.deployment.as_deref());
     let deployment = deployment.context("the status names no deployment of the node image")?;
     ensure_root(options, &root.at(&DeploymentPath::parse(Path::new(deployment))?))?;
+    let run = options.run.join(OSTREE_RUN);
+    fs::create_dir_all(&run).with_context(|| format!("creating {}", run.display()))?;
     let bootimage = status.bootimage().context("the status names no bootimage")?;
     let kernel = &bootimage.kernel;
     let source = root.at(&DeploymentPath::parse(Path::new(&bootimage.deployment))?).join(MODULES).join(kernel);

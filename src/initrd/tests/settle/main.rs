@@ -142,6 +142,7 @@ fn both() -> Result<()> {
         ensure!(found == format!("{name} of {kernel}"), "{kernel}/{name}: {found}");
     }
     ensure!(!root.seen(OLD).join("vmlinuz").exists(), "the kernel was copied");
+    ensure!(root.at("run/ostree").is_dir(), "the node image's libostree would not mount /var");
     let mounts: Vec<_> = status.leftovers().iter().filter(|leftover| leftover.kind == LeftoverKind::Mount).collect();
     ensure!(mounts.len() == 2, "{mounts:?}");
     nothing_aside(&root)
