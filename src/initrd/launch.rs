@@ -39,7 +39,6 @@ pub fn launch(options: &Place) -> Result<()> {
         log::info!("live system: nothing to do");
         return Ok(());
     }
-    fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))?;
     let record = Record::new(&options.run_dir);
     if record.exists() {
         // The unit was started again, in an emergency shell perhaps.
@@ -56,7 +55,10 @@ pub fn launch(options: &Place) -> Result<()> {
             }
             end_once(options, &request, disk);
         }
-        Err(failure) => return failure.treat(options),
+        Err(failure) => {
+            create_run_dir(options)?;
+            return failure.treat(options);
+        }
     }
     Ok(())
 }
@@ -126,7 +128,7 @@ fn attempt(options: &Place) -> Result<Ran, Box<Failure>> {
             return Ok(Ran::Nothing);
         }
     }
-    let result = how_mounted(options).and_then(|this_boot| {
+    let result = create_run_dir(options).and_then(|()| how_mounted(options)).and_then(|this_boot| {
         // Before anything of the deployment is run: a root that has to be verified is not yet.
         this_boot.ensure_unverified()?;
         run_in_bootimage(options, Instant::now() + request.deadline)
@@ -149,6 +151,11 @@ fn attempt(options: &Place) -> Result<Ran, Box<Failure>> {
     };
     let no_reboot = why_no_reboot(options, &ignition);
     Err(Box::new(Failure { settings, request: Some(request), error, no_reboot, disk }))
+}
+
+/// Not made on a boot on which nothing is done.
+fn create_run_dir(options: &Place) -> Result<()> {
+    fs::create_dir_all(&options.run_dir).with_context(|| format!("creating {}", options.run_dir.display()))
 }
 
 /// Whether the command line is that of a first boot. One that cannot be read is none.

@@ -63,6 +63,30 @@ if grep -E 'usr/bin/slipstream$|libostree-1' /mnt/root/tmp/list; then
   fatal "the importer or libostree is in the initramfs"
 fi
 
+# The units of a first boot, among all others: no ordering cycle, which systemd would break by leaving a unit out. Without the
+# two variables systemd-analyze says nothing of one.
+cycles() {
+  chroot /mnt/root env SYSTEMD_IN_INITRD=1 SYSTEMD_LOG_LEVEL=debug systemd-analyze verify --root=/tmp/unpacked --man=no \
+    initrd.target >/mnt/root/tmp/cycles 2>&1 || :
+  grep -ci 'ordering cycle' /mnt/root/tmp/cycles || :
+}
+unpacked=/mnt/root/tmp/unpacked
+mkdir "$unpacked"
+chroot /mnt/root sh -c 'cd /tmp/unpacked && lsinitrd --unpack /tmp/with' >/dev/null
+units=$unpacked/usr/lib/systemd/system
+mkdir -p "$units"/initrd-root-fs.target.wants "$units"/initrd.target.wants "$units"/slipstream.service.d
+for unit in slipstream slipstream-emergency slipstream-reboot slipstream-settle; do
+  ln -s "../$unit.service" "$units/initrd-root-fs.target.wants/"
+done
+# A generator makes it.
+printf '[Unit]\nDefaultDependencies=no\nBefore=initrd-root-fs.target\n[Mount]\nWhat=/dev/root\nWhere=/sysroot\n' \
+  >"$units/sysroot.mount"
+ln -s ../slipstream-way-back.service "$units/initrd.target.wants/"
+[[ $(cycles) == 0 ]] || fatal "there is an ordering cycle: $(grep -i cycle /mnt/root/tmp/cycles)"
+grep -q 'Installed new job slipstream.service/start' /mnt/root/tmp/cycles || fatal "systemd-analyze has not seen the unit"
+printf '[Unit]\nAfter=initrd-root-fs.target\n' >"$units/slipstream.service.d/cycle.conf"
+[[ $(cycles) != 0 ]] || fatal "a cycle that was made is not found: $(cat /mnt/root/tmp/cycles)"
+
 # As mkdumprd builds it, with the same configuration.
 IN_KDUMP=1 build crash --add "systemd slipstream" || fatal "building for a crash kernel: $(cat /mnt/root/tmp/log)"
 list crash

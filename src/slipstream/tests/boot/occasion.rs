@@ -4,17 +4,22 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use testkit::machine::{Machine, outcome};
+use contract::place::Place;
+use contract::places::PhysicalRoot;
+use initrd::launch::launch;
+use testkit::machine::{Machine, first_boot, outcome};
 use testkit::programs::run;
 use testkit::suite::Case;
 
 use crate::case::{SLIPSTREAM, case};
 
-pub fn cases() -> [Case; 3] {
+pub fn cases() -> [Case; 5] {
     [
         case("does_nothing_after_a_first_boot_that_failed", |machine| outlives(machine, false)),
         case("does_nothing_when_the_image_has_it_in_a_keyfile", |machine| outlives(machine, true)),
         case("counts_on_any_boot_that_is_told_so", told),
+        case("starts_nothing_in_the_initramfs", not_started),
+        case("is_started_once_in_the_initramfs", started_once),
     ]
 }
 
@@ -91,5 +96,52 @@ fn told(machine: &mut Machine) -> Result<()> {
         let output = machine.command_as(&format!("{request} {more}"))?.output()?;
         ensure!(outcome(machine.status()?.as_ref()) == expected, "{more}: {output:?}");
     }
+    Ok(())
+}
+
+/// Runs what the unit in the initramfs runs. Returns the directory for the account, which is not there before.
+fn launched(machine: &Machine, cmdline: &str, run: &str) -> Result<std::path::PathBuf> {
+    fs::write(machine.path("cmdline"), cmdline)?;
+    let run_dir = machine.path(run);
+    launch(&Place {
+        sysroot: PhysicalRoot::new(machine.path("sysroot")),
+        cmdline: machine.path("cmdline"),
+        root: machine.path("tree"),
+        ignition: machine.path("ignition.json"),
+        efivars: machine.path("efivars"),
+        run_dir: run_dir.clone(),
+    })?;
+    Ok(run_dir)
+}
+
+fn not_started(machine: &mut Machine) -> Result<()> {
+    let options = machine.options()?.swap_remove(0);
+    let before = machine.listing()?;
+    // A mistake is none on such a boot.
+    for more in ["", "slipstream.source=ftp://x slipstream.on-failure=reboot", "slipstream.sauce=x"] {
+        let cmdline = format!("{options} slipstream.image={} {more}", machine.image);
+        let run_dir = launched(machine, &cmdline, "nothing")?;
+        ensure!(!run_dir.exists() && machine.listing()? == before, "{more}: something was written");
+    }
+    Ok(())
+}
+
+/// The bootimage of these tests has no importer: a request that is started fails.
+fn started_once(machine: &mut Machine) -> Result<()> {
+    let options = first_boot(&machine.options()?.swap_remove(0)).replace("ignition.firstboot", "slipstream.when=once");
+    let cmdline = format!("{options} slipstream.image={} {}", machine.image, machine.source());
+    let first = launched(machine, &cmdline, "first")?;
+    ensure!(
+        fs::read_to_string(first.join("status.json"))?.contains("the bootimage has no /usr/bin/slipstream"),
+        "no failure"
+    );
+    ensure!(machine.path("sysroot/ostree/slipstream-once").exists(), "nothing is written down");
+    let before = machine.listing()?;
+    let second = launched(machine, &cmdline, "second")?;
+    ensure!(!second.exists() && machine.listing()? == before, "it was started again");
+    // Another request is one of its own, until it has had its boot; the first one still has.
+    let other = launched(machine, &format!("{cmdline} slipstream.kernel=same"), "third")?;
+    ensure!(other.join("status.json").exists(), "another request was not started");
+    ensure!(!launched(machine, &cmdline, "fourth")?.exists(), "the first request was started again");
     Ok(())
 }
