@@ -19,6 +19,10 @@ const DROP_INS: [&str; 4] = [
 const SECTION: &str = "[Journal]";
 const KEY: &str = "ForwardToKMsg";
 const KARG: &str = "systemd.journald.forward_to_kmsg";
+/// The kernel's console level comes first in it: lower levels are printed.
+pub const PRINTK: &str = "/proc/sys/kernel/printk";
+/// The level of our lines, but for warnings and errors.
+const INFO: u8 = 6;
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
@@ -37,6 +41,12 @@ pub fn is_forwarded(root: &Path, cmdline: &str) -> bool {
     }
     let drop_ins = drop_ins.into_values().filter(|path| path.extension().is_some_and(|extension| extension == "conf"));
     main.into_iter().chain(drop_ins).rev().find_map(|path| value(&path)).unwrap_or_default()
+}
+
+/// Whether messages of our level that are in the kernel's log go to the console: not on a boot that is `quiet`.
+pub fn is_printed(printk: &Path) -> bool {
+    let text = fs::read_to_string(printk).unwrap_or_default();
+    text.split_whitespace().next().and_then(|level| level.parse().ok()).is_some_and(|level: u8| level > INFO)
 }
 
 fn value(path: &Path) -> Option<bool> {

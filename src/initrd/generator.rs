@@ -16,7 +16,7 @@ use contract::report::FORWARDED;
 use contract::request::ignition::Ignition;
 use contract::request::{Settings, is_first_boot};
 
-use crate::forwarding::is_forwarded;
+use crate::forwarding::{PRINTK, is_forwarded, is_printed};
 
 /// The targets that wait for our units.
 const ROOT: &str = "initrd-root-fs.target.wants";
@@ -45,11 +45,13 @@ pub struct Surroundings {
     pub root: PathBuf,
     /// There on a crash kernel.
     pub crash: PathBuf,
+    /// Which messages of the kernel's log go to the console.
+    pub printk: PathBuf,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { cmdline: "/proc/cmdline".into(), root: "/".into(), crash: CRASH.into() }
+        Self { cmdline: "/proc/cmdline".into(), root: "/".into(), crash: CRASH.into(), printk: PRINTK.into() }
     }
 }
 
@@ -63,7 +65,7 @@ pub fn generate(surroundings: &Surroundings, target: &Path) -> Result<()> {
     if !may_count(surroundings, &cmdline) {
         return Ok(());
     }
-    let forwarded = is_forwarded(&surroundings.root, &cmdline);
+    let forwarded = is_forwarded(&surroundings.root, &cmdline) && is_printed(&surroundings.printk);
     for (wants, name) in UNIT_LINKS {
         let wants = target.join(wants);
         fs::create_dir_all(&wants).with_context(|| format!("creating {}", wants.display()))?;
@@ -122,8 +124,12 @@ mod tests {
             if crash {
                 fs::write(at("vmcore"), "").unwrap();
             }
-            let surroundings =
-                Surroundings { cmdline: at("cmdline"), root: directory.path().to_owned(), crash: at("vmcore") };
+            let surroundings = Surroundings {
+                cmdline: at("cmdline"),
+                root: directory.path().to_owned(),
+                crash: at("vmcore"),
+                printk: at("printk"),
+            };
             for _ in 0..2 {
                 generate(&surroundings, &at("out")).unwrap();
             }
@@ -135,6 +141,10 @@ mod tests {
             let drop_in = at("out/slipstream.service.d").join(DROP_IN);
             assert!(!drop_in.exists(), "{label}");
             fs::write(at("cmdline"), format!("{cmdline} systemd.journald.forward_to_kmsg")).unwrap();
+            fs::write(at("printk"), "4\t4\t1\t7\n").unwrap();
+            generate(&surroundings, &at("out")).unwrap();
+            assert!(!drop_in.exists(), "{label}: a quiet console");
+            fs::write(at("printk"), "7\t4\t1\t7\n").unwrap();
             generate(&surroundings, &at("out")).unwrap();
             assert_eq!(drop_in.exists(), expected, "{label}");
         }

@@ -34,13 +34,14 @@ pub(super) fn plain_reboot(images: &Images<'_>, machine: &mut Machine<'_>) -> Re
 }
 
 /// As CoreOS has journald in its initramfs: what goes to the journal is on the console, by way of the kernel's log.
-const FORWARDING: &str = "systemd.journald.forward_to_kmsg=1 systemd.journald.max_level_kmsg=info";
+const FORWARDING: &str = "systemd.journald.forward_to_kmsg=1 systemd.journald.max_level_kmsg=info loglevel=7";
 
 /// Swaps from an archive on the first boot of a root with xfs. The plain reboot finds what the swap has left. No line comes twice.
 pub fn xfs_archive(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> {
     let mut machine = Machine::new(images.lab, name, &images.disk("xfs")?, Loader::Direct)?;
     machine.attach(&images.node.staging);
-    machine.set_firstboot(&format!("{} {FORWARDING}", request(images, "oci-archive:LABEL=nodeimage:/node.tar")))?;
+    machine.set_firstboot(&request(images, "oci-archive:LABEL=nodeimage:/node.tar"))?;
+    FORWARDING.clone_into(&mut machine.append);
     let swapped = swap(images, &mut machine, "xfs")?;
     report.pass();
     let status = swapped.answer.fact("status")?;
