@@ -70,17 +70,22 @@ impl Dir {
         })
     }
 
-    /// The content object at a path of names; `None` if there is none.
-    pub fn find(&mut self, store: &Store, path: &[&str]) -> Result<Option<Digest>> {
-        let Some((last, parents)) = path.split_last() else { return Ok(None) };
+    /// The directory at a path of names; `None` if there is none.
+    pub fn enter(&mut self, store: &Store, path: &[&str]) -> Result<Option<&mut Self>> {
         let mut dir = self;
-        for name in parents {
+        for name in path {
             match dir.dirs.get_mut(*name) {
                 Some(node) => dir = node.load(store)?,
                 None => return Ok(None),
             }
         }
-        Ok(dir.files.get(*last).copied())
+        Ok(Some(dir))
+    }
+
+    /// The content object at a path of names; `None` if there is none.
+    pub fn find(&mut self, store: &Store, path: &[&str]) -> Result<Option<Digest>> {
+        let Some((last, parents)) = path.split_last() else { return Ok(None) };
+        Ok(self.enter(store, parents)?.and_then(|dir| dir.files.get(*last).copied()))
     }
 
     /// Write the dirtrees of what is in memory. Returns the checksum of this directory's.

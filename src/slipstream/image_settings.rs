@@ -55,7 +55,7 @@ impl EntryKargs {
 /// Returns the kernel arguments that an image sets on this architecture, in order.
 pub fn kargs_of(store: &Store, commit: &Digest) -> Result<Vec<String>> {
     let mut root = Dir::of_commit(store, commit)?;
-    let Some(dir) = enter(&mut root, store, KARGS)? else { return Ok(Vec::new()) };
+    let Some(dir) = root.enter(store, &KARGS)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for (name, digest) in dir.files.iter().filter(|(name, _)| name.ends_with(TOML)) {
         let mut text = String::new();
@@ -79,16 +79,7 @@ pub fn kargs_of(store: &Store, commit: &Digest) -> Result<Vec<String>> {
 /// Returns how many images belong to an image.
 pub fn bound_images(store: &Store, commit: &Digest) -> Result<usize> {
     let mut root = Dir::of_commit(store, commit)?;
-    Ok(enter(&mut root, store, BOUND_IMAGES)?.map_or(0, |dir| dir.files.len()))
-}
-
-fn enter<'a>(root: &'a mut Dir, store: &Store, path: [&str; 4]) -> Result<Option<&'a mut Dir>> {
-    let mut dir = root;
-    for name in path {
-        let Some(node) = dir.dirs.get_mut(name) else { return Ok(None) };
-        dir = node.load(store)?;
-    }
-    Ok(Some(dir))
+    Ok(root.enter(store, &BOUND_IMAGES)?.map_or(0, |dir| dir.files.len()))
 }
 
 /// Parses a file as bootc does, which knows two keys and no other.

@@ -69,12 +69,7 @@ pub fn compare(store: &Store, bootimage: &Digest, node: &Digest) -> Result<Need>
 /// Returns what identifies the content of a directory.
 fn directory(root: &mut Dir, store: &Store, path: &[&str]) -> Result<Option<Digest>> {
     let Some((last, parents)) = path.split_last() else { return Ok(None) };
-    let mut dir = root;
-    for name in parents {
-        let Some(node) = dir.dirs.get_mut(*name) else { return Ok(None) };
-        dir = node.load(store)?;
-    }
-    Ok(match dir.dirs.get(*last) {
+    Ok(match root.enter(store, parents)?.and_then(|dir| dir.dirs.get(*last)) {
         Some(Node::Stored { tree, .. }) => Some(*tree),
         _ => None,
     })

@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use contract::names::{Digest, ImageReference};
 use contract::places::{PhysicalRoot, Writable};
 use ostree::{Deployment, Repo, Sysroot};
+use repo::config::RepoConfig;
+use repo::store::Store;
 
 use crate::deploy;
 use crate::import::{Purpose, Session, collect_layers, forget_images, has_marked_refs};
@@ -77,6 +79,12 @@ impl Disk {
         let booted = &machine.booted.deployment;
         let found = self.sysroot.deployments()?.into_iter().find(|deployment| deployment.path == *booted);
         found.with_context(|| format!("{booted} is in no boot loader entry"))
+    }
+
+    /// Opens the repository to look at what is in it, without libostree.
+    pub fn store(&self) -> Result<Store> {
+        let repo = self.root.repo();
+        Store::open_to_read(&repo, RepoConfig::read(&repo)?.mode)
     }
 
     /// Opens the repository for an import.

@@ -40,8 +40,6 @@ use contract::prepare_root::PrepareRoot;
 use contract::request::ignition::{Ignition, IgnitionFiles};
 use contract::request::{KernelPolicy, McoReboot, OnFailure, Request, mco};
 use contract::tries;
-use repo::config::RepoConfig;
-use repo::store::Store;
 
 pub use self::agree::{Agreed, Sight, agree, is_forced};
 
@@ -202,9 +200,7 @@ fn boot_loader_update(
     if !secure_boot::is_on(efivars) {
         return Ok(Continue(None));
     }
-    let repo = disk.root.repo();
-    let store = Store::open_to_read(&repo, RepoConfig::read(&repo)?.mode)?;
-    Ok(match secure_boot::compare(&store, bootimage, node)? {
+    Ok(match secure_boot::compare(&disk.store()?, bootimage, node)? {
         Need::Nothing => Continue(None),
         Need::Update(update) => {
             log::info!("Secure Boot is on: {update} updates the boot loader on this boot");
@@ -227,8 +223,7 @@ fn entry_kargs(
     (bootimage, node): (&Digest, &Digest),
     account: &mut Account,
 ) -> Result<ControlFlow<Stop, Vec<String>>> {
-    let repo = disk.root.repo();
-    let store = Store::open_to_read(&repo, RepoConfig::read(&repo)?.mode)?;
+    let store = disk.store()?;
     let of = |commit| kargs_of(&store, commit).map_err(|error| Stop::Kargs(format!("{error:#}")));
     let (old, new) = match (of(bootimage), of(node)) {
         (Ok(old), Ok(new)) => (old, new),

@@ -61,11 +61,7 @@ pub(crate) fn without_initramfs<'a>(node: &'a [Kernel], bootimage: &[Kernel]) ->
 /// The kernels in a commit, by version. Their sizes are not known yet.
 fn directories(store: &Store, commit: &Digest) -> Result<Vec<Kernel>> {
     let mut root = Dir::of_commit(store, commit)?;
-    let mut dir = &mut root;
-    for name in MODULES {
-        let Some(node) = dir.dirs.get_mut(name) else { return Ok(Vec::new()) };
-        dir = node.load(store)?;
-    }
+    let Some(dir) = root.enter(store, &MODULES)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for (version, node) in &mut dir.dirs {
         let own = node.load(store)?;
