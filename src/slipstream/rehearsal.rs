@@ -48,8 +48,10 @@ pub fn rehearse(root: &Path) -> Result<Option<String>> {
 fn in_namespace(root: &Path) -> Result<Option<String>> {
     unshare(CloneFlags::CLONE_NEWNS).context("creating a mount namespace")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("making mounts private")?;
-    for name in ["etc", "var"] {
-        cover(&root.join(name))?;
+    cover(&root.join("etc"))?;
+    // It is the stateroot's that will be mounted there, if there is a place for it.
+    if root.join("var").is_dir() {
+        cover(&root.join("var"))?;
     }
     copy(&root.join("usr/etc"), &root.join("etc"))?;
     for program in programs(root)? {

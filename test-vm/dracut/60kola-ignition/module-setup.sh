@@ -34,11 +34,13 @@ install() {
     done
     # QEMU shows the config without a network, so ignition-fetch has nothing to do; but the order of the others goes
     # through it, and ignition-disks fails when it comes before there is a config.
-    for name in ignition-fetch-offline ignition-fetch ignition-disks ignition-mount ignition-files kola-var; do
+    for name in ignition-fetch-offline ignition-fetch ignition-disks ignition-mount ignition-files kola-var coreos-boot-edit; do
         inst_simple "$moddir/$name.service" "$systemdsystemunitdir/$name.service" || exit 1
         # shellcheck disable=SC2154
         "$SYSTEMCTL" -q --root "$initdir" add-requires ignition-complete.target "$name.service" || exit 1
     done
     inst_simple "$moddir/kola-var.sh" /usr/libexec/kola-var || exit 1
+    inst_simple "$moddir/boot-edit.sh" /usr/libexec/boot-edit || exit 1
+    inst_multiple bash sed || exit 1
     inst_simple "$moddir/no-labels.conf" "$systemdsystemunitdir/ignition-files.service.d/no-labels.conf" || exit 1
 }

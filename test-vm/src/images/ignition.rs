@@ -17,24 +17,29 @@ use crate::lab::registry::{AUTH, Registry};
 
 /// Debian's Ignition knows specifications up to this one, and the MCO's server translates for whom it serves.
 const SPECIFICATION: &str = "3.3.0";
-/// What the initramfs is made by, beside the packages.
-const FILES: &[&str] = &[
-    "dracut/60fetch-ignition/first-boot.conf",
-    "dracut/60fetch-ignition/module-setup.sh",
-    "scripts/enter.sh",
-    "scripts/ignition-initramfs.sh",
-    "scripts/initramfs.sh",
-];
+/// What the initramfs is made by, beside the packages and the module.
+const FILES: &[&str] = &["scripts/enter.sh", "scripts/ignition-initramfs.sh", "scripts/initramfs.sh"];
 /// On the registry, but the node image is not there.
 const MIRROR: &str = "mirror/os";
 
-/// Returns an artefact: an initramfs of the bootimage's kernel, to be used in place of the bootimage's own.
+/// Returns an artefact: an initramfs of the bootimage's kernel, to be used in place of the bootimage's own. Ignition fetches its config
+/// in it, and does nothing else.
 pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
+    with_module(lab, "fetch-ignition", "network-manager")
+}
+
+/// Returns another one, in which Ignition runs with all its stages.
+pub fn initramfs_with_all_stages(lab: &Lab) -> Result<PathBuf> {
+    with_module(lab, "kola-ignition", "")
+}
+
+/// An initramfs with a dracut module of ours in place of Ignition's own, and with others.
+fn with_module(lab: &Lab, module: &str, others: &str) -> Result<PathBuf> {
     let base = trees::root(lab, Role::Bootimage)?;
     let root = trees::extended_root(lab, "ignition-root", &base, &lab.packages("ignition")?)?;
     let kernel = kernels::both(lab)?.join("boot");
     let slipstream = trees::slipstream(lab)?;
-    let mut inputs = Inputs::default();
+    let mut inputs = Inputs::default().text(others).tree(&lab.own(&format!("dracut/60{module}")))?;
     for part in [&root, &kernel, &slipstream] {
         inputs = inputs.text(part.to_string_lossy());
     }
@@ -42,14 +47,14 @@ pub fn initramfs(lab: &Lab) -> Result<PathBuf> {
         inputs = inputs.file(&lab.own(name))?;
     }
     let version = kernels::version_of(&kernel)?;
-    let dir = lab.cache.artefact("ignition-initramfs", inputs, |dir| {
+    let dir = lab.cache.artefact(&format!("{module}-initramfs"), inputs, |dir| {
         let copy = dir.join("root");
         cmd::run(cmd::words("cp", ["-a"]).args([&root, &copy]))?;
         for part in [&kernel, &slipstream] {
             cmd::run(cmd::words("cp", ["-a"]).args([part.join("."), copy.clone()]))?;
         }
         let script = lab.own("scripts/ignition-initramfs.sh");
-        cmd::run(cmd::words("bash", [script, copy.clone()]).args([version.as_str(), "initramfs.img"]))?;
+        cmd::run(cmd::words("bash", [script, copy.clone()]).args([version.as_str(), "initramfs.img", module, others]))?;
         fs::rename(copy.join("initramfs.img"), dir.join("initramfs.img")).context("moving the initramfs")?;
         fs::remove_dir_all(&copy).with_context(|| format!("removing {}", copy.display()))
     })?;

@@ -5,6 +5,7 @@ mod auto;
 mod case;
 mod composefs;
 mod dracut;
+mod first_boot;
 mod older;
 mod policies;
 mod selinux;
@@ -32,6 +33,11 @@ const CASES: &[Case] = &[
         name: "swap-grub",
         steps: &["boots the node image through GRUB", "GRUB follows the new BLS entry"],
         run: swap::grub,
+    },
+    Case {
+        name: "first-boot",
+        steps: &["Ignition's stages and CoreOS's units work on the node image's root, and the way back is kept"],
+        run: first_boot::with_ignition,
     },
     Case {
         name: "older-bootimage",
