@@ -13,8 +13,8 @@
 ##   description: Verify that a request for the image that is booted already changes nothing.
 #
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# The request may be written where it stays: in an image's keyfile, or in the arguments of all entries. Once the node
-# image is the default, the same request must leave everything as it is.
+# A request may be written where it stays: in an image's keyfile, or in the arguments of all entries. Once the node
+# image is the default, a request for it must leave everything as it is.
 set -xeuo pipefail
 
 # shellcheck disable=SC1091
@@ -61,7 +61,7 @@ case "${AUTOPKGTEST_REBOOT_MARK:-}" in
     load_fresh_module
     assert_no_mount_left
     assert_no_failed_unit
-    ok "the same request again did nothing"
+    ok "a request for the booted image did nothing"
     ;;
   *) fatal "unexpected mark: ${AUTOPKGTEST_REBOOT_MARK}" ;;
 esac
