@@ -2,6 +2,7 @@
 //! The images: trees, node images and disks, and what a boot of them is to do.
 
 pub mod chunks;
+pub mod crash;
 pub mod disk;
 pub mod ignition;
 pub mod job;

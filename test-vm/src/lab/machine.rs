@@ -16,6 +16,8 @@ use super::qemu::{self, EMERGENCY_SHELL, HOPELESS, read_lossy};
 
 /// How long a boot with its test may take, emulated and with the machine's other core busy.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(420);
+/// What a crash kernel says when it is done.
+const DUMP_SAVED: &str = "the crash dump is saved";
 /// The kernel's last words before a reset.
 const RESET: &str = "reboot: Restarting system";
 /// A crash reboots instead of hanging, an emergency in the initramfs powers off.
@@ -168,6 +170,16 @@ impl<'a> Machine<'a> {
         let boot = self.watch(job, HOPELESS, &[])?;
         if !boot.console.contains(RESET) || boot.answer != Answer::default() {
             bail!("boot {}: no reset from the initramfs\n{}", self.boots, self.report());
+        }
+        Ok(boot)
+    }
+
+    /// Boots; the guest crashes, and its crash kernel saves a dump.
+    pub fn boot_to_crash_dump(&mut self, job: &Job) -> Result<Boot> {
+        // The first kernel panics on purpose.
+        let boot = self.watch(job, &[], &[])?;
+        if !boot.console.contains(DUMP_SAVED) {
+            bail!("boot {}: no crash dump\n{}", self.boots, self.report());
         }
         Ok(boot)
     }

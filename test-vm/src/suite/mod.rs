@@ -4,6 +4,7 @@
 mod auto;
 mod case;
 mod composefs;
+mod crash;
 mod dracut;
 mod first_boot;
 mod older;
@@ -47,6 +48,11 @@ const CASES: &[Case] = &[
             "the same request does nothing on the next boot",
         ],
         run: older::bootimage,
+    },
+    Case {
+        name: "crash-dump",
+        steps: &["a crash kernel saves its dump, with a request that would count there"],
+        run: crash::dump,
     },
     Case { name: "no-argument", steps: &["the boot of today, nothing written"], run: unswapped::no_argument },
     Case {
