@@ -8,9 +8,10 @@ set -xeuo pipefail
 . "$KOLA_EXT_DATA/commonlib.sh"
 
 kernel=(/boot/ostree/*/vmlinuz-*)
-initrd=$(dirname "$(command -v kexec)")/crash.img
+bin=$(dirname "$(command -v kexec)")
+initrd=$bin/crash.img
 cmdline=$(sed 's/crashkernel=[^ ]*//' /proc/cmdline)
-kexec --load-panic "${kernel[0]}" --initrd="$initrd" --command-line="$cmdline $CRASH_REQUEST irqpoll nr_cpus=1 reset_devices"
+LD_LIBRARY_PATH=$bin kexec --load-panic "${kernel[0]}" --initrd="$initrd" --command-line="$cmdline $CRASH_REQUEST irqpoll nr_cpus=1 reset_devices"
 [[ $(cat /sys/kernel/kexec_crash_loaded) == 1 ]] || fatal "no crash kernel is loaded"
 sync
 echo c >/proc/sysrq-trigger

@@ -21,9 +21,18 @@ fn root(lab: &Lab) -> Result<PathBuf> {
     trees::extended_root(lab, "crash-root", &trees::root(lab, Role::Bootimage)?, &lab.packages("crash")?)
 }
 
-/// Returns the program that loads a kernel.
-pub fn kexec(lab: &Lab) -> Result<PathBuf> {
-    Ok(root(lab)?.join("usr/sbin/kexec"))
+/// Returns the program that loads a kernel, and the libraries that only it needs: Debian's can do it under Xen as well.
+pub fn kexec(lab: &Lab) -> Result<Vec<PathBuf>> {
+    let root = root(lab)?;
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    let mut files = vec![root.join("usr/sbin/kexec")];
+    for entry in fs::read_dir(&libraries).with_context(|| format!("listing {}", libraries.display()))? {
+        let path = entry.with_context(|| format!("listing {}", libraries.display()))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libxen")) {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 /// Returns an artefact: the initramfs.

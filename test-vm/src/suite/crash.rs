@@ -28,7 +28,8 @@ pub fn dump(images: &Images<'_>, name: &str, report: &mut Report) -> Result<()> 
     let before = machine.boot_partition().entries()?;
     let asked = format!("{} slipstream.when=once", request(images, "oci:LABEL=nodeimage:/node"));
     let mut job = job(images, &["checks/crash.sh"], "", &[("CRASH_REQUEST", &asked)])?;
-    job.programs = vec![crash::kexec(images.lab)?, crash::initramfs(images.lab)?];
+    job.programs = crash::kexec(images.lab)?;
+    job.programs.push(crash::initramfs(images.lab)?);
     let boot = machine.boot_to_crash_dump(&job)?;
     ensure!(machine.boot_partition().entries()? == before, "comparing the BLS entries: they have changed");
     ensure!(our_lines(&boot.console).is_empty(), "reading the console: {:?}", our_lines(&boot.console));
