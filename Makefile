@@ -88,7 +88,7 @@ differential: all
 .PHONY: vm
 vm: all
 	$(TEST_VM) test
-	$(TEST_VM) power-cuts --states 30 --run-every 10
+	$(TEST_VM) power-cuts --once --states 30 --run-every 10
 
 # The tests of kola-tests/ with the real kola, which is part of coreos-assembler: on a disk of ours, or on a CoreOS that has
 # slipstream: `make kola IMAGE=coreos.qcow2 ARCHIVE=coreos.ociarchive`. `TESTS='ext.slipstream.prestaged'` chooses.
@@ -108,6 +108,7 @@ vm-full: deps vm
 	@# That bad states are found at all: of a disk that ignores flushes.
 	$(TEST_VM) power-cuts --fstype xfs --states 16 --run-every 16 --lying-disk
 	$(TEST_VM) power-cuts --states 0 --every-set 8 --run-every 50
+	$(TEST_VM) power-cuts --once --states 200 --run-every 20
 	$(TEST_VM) power-cuts --states 1000 --run-every 20 --boots 12
 
 # The figures in docs/timing.md.

@@ -21,7 +21,7 @@ const LAYER_STEP: &str = "layer-ref";
 /// Boot the recorded disk as `count` power cuts left it, or as many as there are named steps; of these only the `range`
 /// FROM:TO. True if all boots end on the node image.
 pub fn run(images: &Images<'_>, fstype: &str, count: usize, range: Option<&str>, seed: u64) -> Result<bool> {
-    let recording = record::recording(images, fstype, true)?;
+    let recording = record::recording(images, fstype, true, false)?;
     let log = Log::read(&recording.log)?;
     let cuts = slice(cuts(&log, count, seed)?.into_iter().enumerate().collect(), range)?;
     let (mut passed, total) = (0, cuts.len());
@@ -75,7 +75,7 @@ fn boot(images: &Images<'_>, recording: &Recording, log: &Log, name: &str, state
     build(log, state, &disk)?;
     let mut machine = Machine::new(images.lab, name, &disk, Loader::Direct)?;
     machine.attach(&images.node.staging);
-    machine.append = record::request_kargs(images);
+    machine.append = record::request_kargs(images, false);
     let boot = machine.boot(&job(images, &["checks/after-cut.sh"], "", &[])?)?;
     Ok(format!("{} on kernel {}, {:.0} s", boot.answer.fact("outcome")?, boot.answer.fact("kernel")?, boot.seconds))
 }

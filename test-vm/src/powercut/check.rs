@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use super::system::{Bootable, System, seen_by_loader};
 use super::whole::Tree;
@@ -32,6 +33,8 @@ pub struct Expected {
     link: PathBuf,
     /// The refs in the end.
     refs: String,
+    /// Whether the recorded boot has kept a record of its request.
+    once: bool,
 }
 
 /// How far the machine was when the power went. Each step needs those before it.
@@ -116,8 +119,8 @@ impl Side {
 }
 
 impl Expected {
-    /// From the disk before the recorded boot, and from the one after it.
-    pub fn from(before: &System, after: &System) -> Result<Self> {
+    /// From the disk before the recorded boot, and from the one after it; `once`: a record of the request must be there.
+    pub fn from(before: &System, after: &System, once: bool) -> Result<Self> {
         let first = |system: &System, name| -> Result<(Side, PathBuf)> {
             let all = system.bootable()?;
             let default = all.first().context("no boot loader entry")?;
@@ -127,7 +130,9 @@ impl Expected {
         let (bootimage, link) = first(before, "bootimage")?;
         let (node, _) = first(after, "node image")?;
         ensure!(bootimage.commit != node.commit, "reading the disk: nothing was deployed in the recorded boot");
-        Ok(Self { bootimage, node, link, refs: refs(&after.repo())? })
+        let ended = of_request(&after.root)?.is_some_and(|request| request.ended);
+        ensure!(ended == once, "reading the disk: when=once is {once}, and that a request has ended, {ended}");
+        Ok(Self { bootimage, node, link, refs: refs(&after.repo())?, once })
     }
 
     /// What was found.
@@ -209,6 +214,20 @@ impl Expected {
         Ok(())
     }
 
+    /// With `when=once`: nothing of the work is there without its record, and a request that has ended has led to the node
+    /// image, or it would never get there.
+    pub fn check_request(&self, system: &System, step: Step) -> Result<()> {
+        match of_request(&system.root)? {
+            None => ensure!(!self.once || step == Step::Untouched, "after {step:?} there is no record of the request"),
+            Some(OfRequest { boots, ended }) => {
+                ensure!(self.once, "there is a record of a request that does not count once");
+                ensure!(boots == 1, "the request has begun {boots} times");
+                ensure!(!ended || step >= Step::LoaderLink, "after {step:?} the request has ended");
+            }
+        }
+        Ok(())
+    }
+
     /// How far a disk is on which `default` boots.
     pub fn step(&self, system: &System, default: &Path) -> Result<Step> {
         let node = &self.node.commit;
@@ -244,6 +263,28 @@ impl Expected {
         }
         Ok(false)
     }
+}
+
+/// What the disk says of the one request that it had with `when=once`.
+struct OfRequest {
+    boots: u64,
+    ended: bool,
+}
+
+fn of_request(root: &Path) -> Result<Option<OfRequest>> {
+    let path = root.join("ostree/slipstream-once");
+    let reading = || format!("reading {}", path.display());
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(reading),
+    };
+    let value: Value = serde_json::from_slice(&text).with_context(reading)?;
+    let requests = value["requests"].as_array().context("no requests").with_context(reading)?;
+    let [request] = requests.as_slice() else { bail!("{} has {} requests", path.display(), requests.len()) };
+    let boots = request["boots"].as_u64().context("no number of boots").with_context(reading)?;
+    let ended = request["ended"].as_bool().context("no word on its end").with_context(reading)?;
+    Ok(Some(OfRequest { boots, ended }))
 }
 
 fn count(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<usize> {

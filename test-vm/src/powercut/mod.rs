@@ -58,6 +58,9 @@ pub struct PowerCuts {
     /// prove that bad states are found: as if flushes had done nothing. Exit code 1 if all states are good
     #[argh(switch)]
     lying_disk: bool,
+    /// record and replay a request with when=once, and check what the disk says of it; these disks are not booted
+    #[argh(switch)]
+    once: bool,
     /// where disks are built: memory if it is /dev/shm
     #[argh(option, default = "PathBuf::from(\"/dev/shm\")")]
     work: PathBuf,
@@ -72,6 +75,10 @@ pub fn work(options: &Worker) -> Result<()> {
 pub fn run(images: &Images<'_>, options: &PowerCuts) -> Result<bool> {
     ensure!(options.run_every > 0, "reading --run-every: 0 is no distance");
     ensure!(options.every_set.is_none_or(|limit| limit <= MAX_SET), "reading --every-set: more than {MAX_SET}");
+    ensure!(
+        !options.once || options.boots == 0,
+        "reading --once: a request that has had its boot has no other, no --boots"
+    );
     let mut good = true;
     for fstype in
         ["ext4", "xfs"].into_iter().filter(|name| options.fstype.as_deref().is_none_or(|wanted| wanted == *name))
@@ -94,7 +101,7 @@ pub fn run(images: &Images<'_>, options: &PowerCuts) -> Result<bool> {
 /// Check the states that are asked for; with `marked`, those around the marks of a recording that has them.
 fn replay(images: &Images<'_>, options: &PowerCuts, fstype: &str, marked: bool) -> Result<bool> {
     let lab = images.lab;
-    let recording = record::recording(images, fstype, marked)?;
+    let recording = record::recording(images, fstype, marked, options.once)?;
     let states = if marked { AROUND_MARKS } else { options.states };
     let dir = lab.logs.join("power-cuts");
     fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
@@ -124,7 +131,7 @@ fn replay(images: &Images<'_>, options: &PowerCuts, fstype: &str, marked: bool) 
     if let Some(slice) = &options.slice {
         command.args(["--slice", slice]);
     }
-    command.args(["--request", &record::request_kargs(images)]);
+    command.args(["--request", &record::request_kargs(images, options.once)]);
     for (option, number) in
         [("--states", states as u64), ("--seed", options.seed), ("--run-every", options.run_every as u64)]
     {

@@ -18,9 +18,13 @@ const SOURCE: &str = "oci:LABEL=nodeimage:/node";
 /// A partition that disk.sh makes and leaves empty.
 const MARKS: &str = "/dev/disk/by-partlabel/EFI-SYSTEM";
 
+/// With this a record of the request is kept on the disk.
+pub const ONCE: &str = "slipstream.when=once";
+
 /// The kernel arguments of the recorded boot.
-pub fn request_kargs(images: &Images<'_>) -> String {
-    request(images, SOURCE)
+pub fn request_kargs(images: &Images<'_>, once: bool) -> String {
+    let request = request(images, SOURCE);
+    if once { format!("{request} {ONCE}") } else { request }
 }
 
 /// A boot that was recorded.
@@ -31,8 +35,9 @@ pub struct Recording {
     pub log: PathBuf,
 }
 
-/// A recorded boot of the disk with this file system. With `marked`, slipstream marks its steps in the log.
-pub fn recording(images: &Images<'_>, fstype: &str, marked: bool) -> Result<Recording> {
+/// A recorded boot of the disk with this file system. With `marked`, slipstream marks its steps in the log; with `once`, it
+/// also keeps a record of the request.
+pub fn recording(images: &Images<'_>, fstype: &str, marked: bool, once: bool) -> Result<Recording> {
     let lab = images.lab;
     let disk = if marked {
         let slipstream = trees::slipstream_with_failpoints(lab)?;
@@ -40,14 +45,16 @@ pub fn recording(images: &Images<'_>, fstype: &str, marked: bool) -> Result<Reco
     } else {
         images.disk(fstype)?
     };
+    let append = request_kargs(images, once);
     let inputs = Inputs::default()
         .text(disk.to_string_lossy())
+        .text(&append)
         .text(images.node.staging.to_string_lossy())
         .file(&lab.own("src/powercut/record.rs"))?;
     let dir = lab.cache.artefact(&format!("power-cut-log-{fstype}"), inputs, |dir| {
         let mut machine = Machine::new(lab, &format!("record-{fstype}"), &disk, Loader::Direct)?;
         machine.attach(&images.node.staging);
-        machine.append = request_kargs(images);
+        machine.append.clone_from(&append);
         if marked {
             machine.append.push_str(&format!(" systemd.setenv=SLIPSTREAM_MARKS={MARKS}"));
         }

@@ -15,6 +15,7 @@ use argh::FromArgs;
 use super::check::{Expected, Step};
 use super::log::Log;
 use super::pool::{Mount, Pool};
+use super::record::ONCE;
 use super::states::{State, around, choose, every_set};
 use super::system::System;
 use crate::lab::cmd;
@@ -172,7 +173,8 @@ fn expect(options: &Worker, log: &Log, pool: &Pool, base: &File) -> Result<Expec
     }
     let mount = |name: &str| System::mount(&pool.disk(&format!("{name}.img")), &options.fstype, &pool.path(name));
     let (first, last) = (mount("first")?, mount("last")?);
-    let expected = Expected::from(&first, &last).context("reading the recorded disk")?;
+    let once = options.request.split_whitespace().any(|karg| karg == ONCE);
+    let expected = Expected::from(&first, &last, once).context("reading the recorded disk")?;
     first.end()?;
     last.end()?;
     pool.remove("first.img")?;
@@ -248,6 +250,7 @@ impl Shop<'_> {
         }
         let default = self.expected.check(&system)?;
         let step = self.expected.step(&system, &default)?;
+        self.expected.check_request(&system, step)?;
         let run = if number.is_multiple_of(self.options.run_every) {
             Some(self.run_again(&system, &at, &default).with_context(|| format!("a further run, after {step:?}"))?)
         } else {
