@@ -217,15 +217,7 @@ impl Expected {
     /// With `when=once`: nothing of the work is there without its record, and a request that has ended has led to the node
     /// image, or it would never get there.
     pub fn check_request(&self, system: &System, step: Step) -> Result<()> {
-        match of_request(&system.root)? {
-            None => ensure!(!self.once || step == Step::Untouched, "after {step:?} there is no record of the request"),
-            Some(OfRequest { boots, ended }) => {
-                ensure!(self.once, "there is a record of a request that does not count once");
-                ensure!(boots == 1, "the request has begun {boots} times");
-                ensure!(!ended || step >= Step::LoaderLink, "after {step:?} the request has ended");
-            }
-        }
-        Ok(())
+        ensure_recorded(self.once, of_request(&system.root)?, step)
     }
 
     /// How far a disk is on which `default` boots.
@@ -269,6 +261,17 @@ impl Expected {
 struct OfRequest {
     boots: u64,
     ended: bool,
+}
+
+fn ensure_recorded(once: bool, request: Option<OfRequest>, step: Step) -> Result<()> {
+    let Some(OfRequest { boots, ended }) = request else {
+        ensure!(!once || step == Step::Untouched, "after {step:?} there is no record of the request");
+        return Ok(());
+    };
+    ensure!(once, "there is a record of a request that does not count once");
+    ensure!(boots == 1, "the request has begun {boots} times");
+    ensure!(!ended || step >= Step::LoaderLink, "after {step:?} the request has ended");
+    Ok(())
 }
 
 fn of_request(root: &Path) -> Result<Option<OfRequest>> {
@@ -320,5 +323,29 @@ fn commit_of(deployment: &Path) -> Result<String> {
     match name.split_once('.') {
         Some((commit, _)) if commit.len() == 64 => Ok(commit.to_owned()),
         _ => bail!("{} is no deployment", deployment.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_counts_once_is_recorded_before_its_work() {
+        let begun = || Some(OfRequest { boots: 1, ended: false });
+        let ended = || Some(OfRequest { boots: 1, ended: true });
+        for (label, once, request, step, expected) in [
+            ("not yet", true, None, Step::Untouched, true),
+            ("too late", true, None, Step::Staged, false),
+            ("begun", true, begun(), Step::Untouched, true),
+            ("cut after the swap", true, begun(), Step::RealRoot, true),
+            ("ended too early", true, ended(), Step::Entry, false),
+            ("ended", true, ended(), Step::Swapped, true),
+            ("begun twice", true, Some(OfRequest { boots: 2, ended: false }), Step::Staged, false),
+            ("a first boot", false, None, Step::RealRoot, true),
+            ("a record of a first boot", false, begun(), Step::Staged, false),
+        ] {
+            assert_eq!(ensure_recorded(once, request, step).is_ok(), expected, "{label}");
+        }
     }
 }
