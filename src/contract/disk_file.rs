@@ -55,7 +55,7 @@ impl DiskFile {
         file.sync_all().with_context(context)?;
         let path = self.at(root);
         fs::rename(&temporary, &path).with_context(|| format!("renaming to {}", path.display()))?;
-        sync_directory(&path)
+        sync_parent(&path)
     }
 
     /// Removes it, if it is there.
@@ -69,7 +69,7 @@ impl DiskFile {
         for path in &paths {
             remove(path)?;
         }
-        sync_directory(&paths[0])
+        sync_parent(&paths[0])
     }
 
     /// Returns where it is.
@@ -87,8 +87,13 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-fn sync_directory(path: &Path) -> Result<()> {
-    let directory = path.parent().context("a path without a directory")?;
+/// Has the names in a directory, those that were renamed into it too, be on the disk.
+pub fn sync_directory(directory: &Path) -> Result<()> {
     let synced = File::open(directory).and_then(|file| file.sync_all());
     synced.with_context(|| format!("syncing {}", directory.display()))
+}
+
+/// The same for the directory of a file.
+pub fn sync_parent(path: &Path) -> Result<()> {
+    sync_directory(path.parent().context("a path without a directory")?)
 }

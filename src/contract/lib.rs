@@ -8,7 +8,7 @@
 pub mod base64;
 pub mod boot_device;
 pub mod boot_link;
-mod disk_file;
+pub mod disk_file;
 pub mod entries;
 pub mod failpoint;
 pub mod files;

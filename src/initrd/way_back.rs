@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use contract::boot_device::boot_device;
 use contract::boot_link::BootLink;
+use contract::disk_file::sync_parent;
 use contract::entries::{Entry, entries};
 use contract::handoff::{Outcome, Status};
 use contract::places::{DeploymentPath, PhysicalRoot};
@@ -129,9 +130,7 @@ fn append(path: &Path, added: &[String]) -> Result<()> {
     }
     file.sync_all().with_context(writing)?;
     fs::rename(&temporary, path).with_context(|| format!("renaming to {}", path.display()))?;
-    let directory = path.parent().context("an entry without a directory")?;
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.with_context(|| format!("syncing {}", directory.display()))
+    sync_parent(path)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `slipstream check`: what a boot would do, and whether OpenShift's MCO would reboot the node all the same. Nothing is
+//! `slipstream check`: what a boot would do, and whether OpenShift's MCO would reboot the node anyway. Nothing is
 //! written and nothing downloaded, so it can be run in a cluster's CI: with the Ignition config that a new node would
 //! get, and a disk on which nothing has booted yet.
 //!
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use contract::VERSION;
 use contract::boot_link::BootLink;
+use contract::entries::entries;
 use contract::files::RootFiles;
 use contract::handoff::Facts;
 use contract::names::{ImageReference, SourceSpec};
@@ -31,7 +32,6 @@ use crate::boot::{Sight, agree, is_forced};
 use crate::machine::running_kernel;
 use crate::stop::Stop;
 use crate::way;
-use contract::entries::entries;
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -258,7 +258,7 @@ impl CheckReport {
         lines.extend(self.machine().map(|name| format!("MachineConfig: {name}")));
         lines.push(match self.verdict() {
             Verdict::Saved => "decision: the reboot would be saved".to_owned(),
-            Verdict::Reboot => "decision: the MCO would reboot the node all the same".to_owned(),
+            Verdict::Reboot => "decision: the MCO would reboot the node anyway".to_owned(),
             Verdict::Skipped => "decision: the boot would leave the image alone".to_owned(),
             Verdict::AlreadyBooted => "decision: nothing to do: the disk boots the node image".to_owned(),
             Verdict::Unknown => "decision: not known: there is no MachineConfig".to_owned(),

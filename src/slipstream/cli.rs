@@ -91,7 +91,7 @@ struct PullCommand {
     debug: bool,
 }
 
-/// Show what boot would do, and whether the MCO would reboot the node all the same. Nothing is written or downloaded.
+/// Show what boot would do, and whether the MCO would reboot the node anyway. Nothing is written or downloaded.
 /// Exit code 0: a reboot would be saved, 2: it would not, 3: nothing is requested, or it cannot be known.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "check")]

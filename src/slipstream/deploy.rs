@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use contract::entries::entries;
 use contract::failpoint;
 use contract::names::{Digest, ImageReference};
 use contract::places::{DeploymentPath, PhysicalRoot};
@@ -23,7 +24,6 @@ use crate::listing::list;
 use crate::origin::origin;
 use crate::rehearsal::rehearse;
 use crate::stop::Stop;
-use contract::entries::entries;
 
 /// Beside the run directory: there is a staged deployment (libostree's `otcore.h`).
 const STAGED: &str = "ostree/staged-deployment";

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use contract::boot_link::BootLink;
+use contract::entries::entries;
 use contract::handoff::Bootimage;
 use contract::names::Digest;
 use contract::places::{DeploymentPath, PhysicalRoot};
@@ -16,7 +17,6 @@ use crate::boot_partition::BootPartition;
 use crate::import::commit_version;
 use crate::origin::origin_of;
 use crate::os_release::field;
-use contract::entries::entries;
 
 /// What this boot runs.
 #[derive(Clone, Debug)]

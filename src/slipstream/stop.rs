@@ -75,5 +75,5 @@ impl fmt::Display for Stop {
 
 /// Returns in one line why the MCO's reboot is not saved.
 pub(crate) fn mco_reboots(decision: &Decision) -> String {
-    format!("the MCO would reboot the node all the same: {}", decision.reasons.join("; "))
+    format!("the MCO would reboot the node anyway: {}", decision.reasons.join("; "))
 }

@@ -35,7 +35,7 @@ pub struct Facts {
     pub tries: Vec<Try>,
     /// Everything that remains of us.
     pub leftovers: Vec<Leftover>,
-    /// What somebody should know who did not watch.
+    /// What this boot, or the node image on it, lacks.
     pub warnings: Vec<String>,
 }
 
@@ -199,7 +199,7 @@ impl Status {
         &self.reboot
     }
 
-    /// Returns what somebody should know who did not watch.
+    /// Returns what this boot, or the node image on it, lacks.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

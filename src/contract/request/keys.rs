@@ -18,7 +18,7 @@ pub enum Key {
     Kernel,
     /// How far apart bootimage and node image may be.
     Skew,
-    /// What to do when the MCO would reboot all the same.
+    /// What to do when the MCO would reboot anyway.
     McoReboot,
     /// On which boots the request counts.
     When,
@@ -63,7 +63,7 @@ pub const KEYS: [(Key, &str, &str, &str); 9] = [
         Key::McoReboot,
         "mco-reboot",
         "`skip`; `pull`",
-        "When OpenShift's MCO would reboot the node all the same: leave the image to it; or boot the node image \
+        "When OpenShift's MCO would reboot the node anyway: leave the image to it; or boot the node image \
          nevertheless.",
     ),
     (

@@ -192,7 +192,7 @@ pub struct Request {
     pub kernel: KernelPolicy,
     /// How far apart bootimage and node image may be.
     pub skew: SkewPolicy,
-    /// What to do when the MCO would reboot all the same.
+    /// What to do when the MCO would reboot anyway.
     pub mco_reboot: McoReboot,
     /// The MachineConfig of the node, on the first boot of a node of OpenShift.
     pub machine: Option<MachineConfig>,

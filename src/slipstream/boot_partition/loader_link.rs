@@ -3,15 +3,16 @@
 //! programs, and the moment of the change.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use contract::disk_file::sync_directory;
+use contract::entries::LIBOSTREE_ENTRIES;
 use contract::places::PhysicalRoot;
 
 use crate::listing::list;
-use contract::entries::LIBOSTREE_ENTRIES;
 
 /// Name of the link on the boot partition that boot loaders follow to the entries, `loader -> loader.N`. libostree changes
 /// them all at once by renaming another one over it.
@@ -93,8 +94,7 @@ pub fn keep_entries(root: &PhysicalRoot, entries: &[PathBuf]) -> Result<()> {
         }
     }
     if !entries.is_empty() {
-        let synced = File::open(&directory).and_then(|directory| directory.sync_all());
-        synced.with_context(|| format!("syncing {}", directory.display()))?;
+        sync_directory(&directory)?;
     }
     Ok(())
 }
